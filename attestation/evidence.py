@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The public document an enclave serves, and the claims inside it (wire.md 6.3).
+
+Anyone may read and copy it; only `verify` says whether to believe it. Key list and claims are carried as the
+exact bytes that the hardware signed for, so that nobody re-serializes what a hash covers.
+"""
+
+import base64
+import json
+import re
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+MAX_DOCUMENT_BYTES: Final = 64 * 1024  # attestation.md 7.5, X7: genuine documents take about 12 kB
+MAX_CHAIN_LENGTH: Final = 5
+MAX_TEXT_LENGTH: Final = 255
+# RFC 8785 section 3.2.2.3: beyond this a number has no exact form in every JSON implementation.
+MAX_INTEGER: Final = 2**53 - 1
+
+DOCUMENT_VERSION: Final = 1
+CLAIMS_VERSION: Final = 1
+SEV_SNP: Final = "sev-snp"
+TEES: Final = frozenset({SEV_SNP, "tdx"})
+MODES: Final = frozenset({0})
+
+_DOCUMENT_KEYS: Final = frozenset({"v", "tee", "mode", "report", "chain", "crl", "keys", "claims"})
+_DIGEST: Final = re.compile("[0-9a-f]{64}")
+_CLAIM_KEYS: Final = frozenset({"aud", "cfg", "ep", "exp", "iat", "mdl", "min", "rct", "rel", "sub", "v"})
+
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+
+
+class EvidenceError(Exception):
+    """A document or its claims do not have the form of wire.md 6.3."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What an enclave says about itself, under the hardware's signature.
+
+    `configuration`, `model`, `receipt_key` and `release` are SHA-256 digests; times are unix seconds.
+    """
+
+    audience: str
+    configuration: bytes
+    epoch: int
+    expires_at: int
+    issued_at: int
+    model: bytes
+    minimum_version: int
+    receipt_key: bytes
+    release: bytes
+    deployment: str
+
+    def encode(self) -> bytes:
+        """The one encoding of RFC 8785: the names are in its order, and ASCII leaves no choice of escapes."""
+        members = {
+            "aud": self.audience,
+            "cfg": self.configuration.hex(),
+            "ep": self.epoch,
+            "exp": self.expires_at,
+            "iat": self.issued_at,
+            "mdl": self.model.hex(),
+            "min": self.minimum_version,
+            "rct": self.receipt_key.hex(),
+            "rel": self.release.hex(),
+            "sub": self.deployment,
+            "v": CLAIMS_VERSION,
+        }
+        return json.dumps(members, ensure_ascii=True, separators=(",", ":")).encode("ascii")
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A report with everything needed to judge it offline: certificates, revocation list, keys and claims."""
+
+    tee: str
+    mode: int
+    report: bytes
+    chain: tuple[bytes, ...]
+    crl: bytes
+    keys: bytes
+    claims: bytes
+
+    def encode(self) -> bytes:
+        """The JSON document."""
+        members = {
+            "v": DOCUMENT_VERSION,
+            "tee": self.tee,
+            "mode": self.mode,
+            "report": _base64(self.report),
+            "chain": [_base64(certificate) for certificate in self.chain],
+            "crl": _base64(self.crl),
+            "keys": _base64(self.keys),
+            "claims": _base64(self.claims),
+        }
+        return json.dumps(members, separators=(",", ":")).encode("ascii")
+
+
+def decode_evidence(data: bytes) -> Evidence:
+    """Read a document of up to 64 KiB; EvidenceError for unknown, missing, double or other forms."""
+    if len(data) > MAX_DOCUMENT_BYTES:
+        raise EvidenceError(f"document of {len(data)} bytes exceeds {MAX_DOCUMENT_BYTES}")
+    document = _members(data, _DOCUMENT_KEYS)
+    if (version := _integer(document, "v")) != DOCUMENT_VERSION:
+        raise EvidenceError(f"expected a document of version {DOCUMENT_VERSION}, found {version}")
+    tee, mode = _text(document, "tee"), _integer(document, "mode")
+    if tee not in TEES:
+        raise EvidenceError(f"expected the tee sev-snp or tdx, found {tee!r}")
+    if mode not in MODES:
+        raise EvidenceError(f"expected mode 0, found {mode}")
+    report, crl, keys, claims = (_octets(document, name) for name in ("report", "crl", "keys", "claims"))
+    return Evidence(tee, mode, report, _chain(document), crl, keys, claims)
+
+
+def decode_claims(data: bytes) -> Claims:
+    """Read claims; EvidenceError for bytes that are not exactly their RFC 8785 encoding."""
+    members = _members(data, _CLAIM_KEYS)
+    if (version := _integer(members, "v")) != CLAIMS_VERSION:
+        raise EvidenceError(f"expected claims of version {CLAIMS_VERSION}, found {version}")
+    claims = Claims(
+        audience=_text(members, "aud"),
+        configuration=_digest(members, "cfg"),
+        epoch=_integer(members, "ep"),
+        expires_at=_integer(members, "exp"),
+        issued_at=_integer(members, "iat"),
+        model=_digest(members, "mdl"),
+        minimum_version=_integer(members, "min"),
+        receipt_key=_digest(members, "rct"),
+        release=_digest(members, "rel"),
+        deployment=_text(members, "sub"),
+    )
+    if claims.encode() != data:
+        raise EvidenceError("claims are not in the canonical form of RFC 8785")
+    return claims
+
+
+def _members(data: bytes, names: frozenset[str]) -> dict[str, Json]:
+    """A JSON object with exactly these names, each once, and nothing before or after it."""
+    if data[:1] != b"{" or data[-1:] != b"}":
+        raise EvidenceError("expected a JSON object and nothing around it")
+    try:
+        members: dict[str, Json] = json.loads(data.decode("utf-8"), object_pairs_hook=_each_once)
+    except (ValueError, RecursionError) as error:
+        raise EvidenceError(f"expected a JSON object: {error}") from error
+    if unlike := names ^ members.keys():
+        raise EvidenceError(f"missing or unexpected names {', '.join(sorted(unlike))}")
+    return members
+
+
+def _each_once(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise EvidenceError("a name occurs twice in an object")
+    return members
+
+
+def _text(members: dict[str, Json], name: str) -> str:
+    """Printable ASCII, so that it has one encoding and can be shown as it is."""
+    value = members[name]
+    if not isinstance(value, str) or not (value.isascii() and value.isprintable()):
+        raise EvidenceError(f"expected printable ASCII text as {name}")
+    if not 0 < len(value) <= MAX_TEXT_LENGTH:
+        raise EvidenceError(f"expected 1 to {MAX_TEXT_LENGTH} characters as {name}, found {len(value)}")
+    return value
+
+
+def _integer(members: dict[str, Json], name: str) -> int:
+    value = members[name]
+    # JSON's true is an int to isinstance.
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_INTEGER:
+        raise EvidenceError(f"expected an integer from 0 to 2^53-1 as {name}")
+    return value
+
+
+def _digest(members: dict[str, Json], name: str) -> bytes:
+    value = members[name]
+    if not isinstance(value, str) or not _DIGEST.fullmatch(value):
+        raise EvidenceError(f"expected 64 lower case hexadecimal digits as {name}")
+    return bytes.fromhex(value)
+
+
+def _chain(members: dict[str, Json]) -> tuple[bytes, ...]:
+    value = members["chain"]
+    if not isinstance(value, list):
+        raise EvidenceError("expected a list as chain")
+    if not 0 < len(value) <= MAX_CHAIN_LENGTH:
+        raise EvidenceError(f"expected 1 to {MAX_CHAIN_LENGTH} certificates, found {len(value)}")
+    return tuple(_decode_base64(certificate, "chain") for certificate in value)
+
+
+def _octets(members: dict[str, Json], name: str) -> bytes:
+    return _decode_base64(members[name], name)
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode("ascii")
+
+
+def _decode_base64(value: Json, name: str) -> bytes:
+    """RFC 4648 section 4 in its one canonical form: padded, and unused bits zero."""
+    if not isinstance(value, str):
+        raise EvidenceError(f"expected base64 as {name}")
+    try:
+        content = base64.b64decode(value, validate=True)
+    except ValueError as error:
+        raise EvidenceError(f"expected base64 as {name}") from error
+    if _base64(content) != value:
+        raise EvidenceError(f"base64 of {name} is not canonical")
+    return content

@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: Apache-2.0
+"""AMD SEV-SNP: what the processor signs, and the certificates of the key it signs with.
+
+product: processor generations, and how each counts its patch levels
+report: the attestation report, parsed
+certificates: the chain from the chip's key to AMD's root
+rules: the checks of attestation.md 7.1 and 7.2, in that order
+"""

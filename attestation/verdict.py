@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The result of an appraisal: every check with what was expected, what was found, and why it matters.
+
+A check that could not be made, because what it needs is unreadable, has failed (attestation.md 7.5: X2).
+"""
+
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+from typing import NoReturn
+
+from attestation.evidence import Claims
+from attestation.snp.report import Measurement
+
+
+class VendorRoot(StrEnum):
+    """Whose root key the evidence leads to; unknown also where the chain to it is broken."""
+
+    AMD = "amd"
+    SIMULATED = "simulated"
+    UNKNOWN = "unknown"
+
+
+class Decision(Enum):
+    """What a failed check means to whoever has to act on it."""
+
+    UNTRUSTED = "untrusted"
+    EXPIRED = "expired"
+    WRONG_MEASUREMENT = "wrong measurement"
+    WRONG_PLATFORM = "wrong platform"
+    WRONG_AUDIENCE = "wrong audience"
+    WRONG_MODEL = "wrong model"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One check. `why` says to a lay reader what it is good for; `section` is its id in attestation.md 7."""
+
+    name: str
+    ok: bool
+    expected: str
+    found: str
+    why: str
+    section: str = ""
+    decision: Decision = Decision.UNTRUSTED
+    evaluated: bool = True
+
+    @property
+    def detail(self) -> str:
+        """What was found, and for a failed check what was expected."""
+        return self.found if self.ok else f"expected {self.expected}, found {self.found}"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """All checks in order. `measurement` is empty and `claims` is None where they cannot be read.
+
+    Nothing in here is to be believed unless `verified`.
+    """
+
+    checks: tuple[Check, ...]
+    tee: str
+    vendor_root: VendorRoot
+    simulated: bool
+    measurement: Measurement
+    claims: Claims | None
+
+    @property
+    def verified(self) -> bool:
+        """Whether there were checks, and every one was made and passed."""
+        return bool(self.checks) and all(check.ok and check.evaluated for check in self.checks)
+
+    @property
+    def failures(self) -> tuple[Check, ...]:
+        """The checks that failed: first those that were made, then those that could not be."""
+        failed = [check for check in self.checks if not (check.ok and check.evaluated)]
+        return tuple(sorted(failed, key=lambda check: not check.evaluated))
+
+    def __bool__(self) -> NoReturn:
+        """Refuse: a refusal in an `if` would read as consent (attestation.md 7.5, X1)."""
+        raise TypeError("a verdict has no truth value; use verified")

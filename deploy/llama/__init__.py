@@ -1,0 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The inference library, built from its locked source.
+
+build: compile libllama and ggml once for this user, and pack them with the bindings
+"""

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An enclave with a simulated TEE and a host, as two separate programs on this machine."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.fetch import fetch
+from models.manifest import find_manifest
+
+PYTHON = (sys.executable, "-P", "-m")
+DEFAULT_MODEL = "smollm2-135m-instruct"
+START_SECONDS = 90.0
+STOP_SECONDS = 15.0
+
+
+class StartError(Exception):
+    """A program did not start; the message says which, and what it printed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one pair of enclave and host lives, and where the simulated vendor keeps its root."""
+
+    folder: Path
+    vendor: Path
+    port: int
+    audience: str
+
+    @property
+    def url(self) -> str:
+        """Where the host listens."""
+        return f"http://localhost:{self.port}"
+
+    @property
+    def enclave_socket(self) -> Path:
+        """The enclave's end of the link."""
+        return self.folder / "enclave.sock"
+
+    @property
+    def policy(self) -> Path:
+        """The policy that accepts the simulated vendor and the code of this checkout."""
+        return self.folder / "policy.toml"
+
+    @property
+    def enclave_log(self) -> Path:
+        """What the enclave prints: events alone."""
+        return self.folder / "enclave.log"
+
+    @property
+    def host_folder(self) -> Path:
+        """The host's working folder, with everything it ever writes."""
+        return self.folder / "host"
+
+    @property
+    def host_log(self) -> Path:
+        """What the host prints."""
+        return self.host_folder / "host.log"
+
+
+def vendor_folder() -> Path:
+    """Where this user's simulated vendor keeps its root key."""
+    data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    return data / "sottovoce" / "simulated"
+
+
+def free_port() -> int:
+    """A port of the loopback address that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def write_policy(place: Place) -> None:
+    """Have the simulated vendor say what to accept: its root, this machine, and the code of this checkout."""
+    command = [*PYTHON, "attestation.simulated", "policy", "--folder", str(place.vendor)]
+    done = subprocess.run(
+        command, check=False, stdout=subprocess.PIPE
+    )  # it says on the screen what takes long
+    if done.returncode:
+        raise StartError("the simulated vendor gave no policy")
+    place.policy.write_bytes(done.stdout)
+
+
+def enclave_config(place: Place, weights: Path, *, link: str = "", extra: str = "") -> str:
+    """The configuration of a simulated enclave."""
+    return f"""\
+production = false
+link = "{link or f"unix:{place.enclave_socket}"}"
+audience = "{place.audience}"
+deployment = "local"
+
+[tee]
+kind = "simulated-sev-snp"
+folder = "{place.vendor}"
+
+[model]
+name = "{DEFAULT_MODEL}"
+weights = "{weights}"
+
+{extra}"""
+
+
+@contextmanager
+def enclave(place: Place, *, extra: str = "") -> Iterator[subprocess.Popen[bytes]]:
+    """A running enclave. Raises StartError."""
+    write_policy(place)
+    weights = fetch(find_manifest(DEFAULT_MODEL))
+    config = place.folder / "enclave.toml"
+    config.write_text(enclave_config(place, weights, extra=extra), encoding="utf-8")
+    command = [*PYTHON, "enclave", "--config", str(config)]
+    with running("the enclave", command, place.folder, place.enclave_log) as process:
+        wait_until(
+            lambda: "Started" in place.enclave_log.read_text(encoding="utf-8"), process, place.enclave_log
+        )
+        yield process
+
+
+@contextmanager
+def host(place: Place, *, link: str = "") -> Iterator[subprocess.Popen[bytes]]:
+    """A running host in front of the enclave. Raises StartError."""
+    place.host_folder.mkdir(exist_ok=True)
+    config = place.host_folder / "host.toml"
+    link = link or f"unix:{place.enclave_socket}"
+    config.write_text(f'listen = "127.0.0.1:{place.port}"\nlink = "{link}"\n', encoding="utf-8")
+    command = [*PYTHON, "host", "--config", str(config)]
+    with running("the host", command, place.host_folder, place.host_log) as process:
+        wait_until(lambda: is_listening(place.port), process, place.host_log)
+        yield process
+
+
+@contextmanager
+def running(name: str, command: list[str], folder: Path, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A program that is ended with the block, by its own process id."""
+    environment = os.environ | {"TMPDIR": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output, cwd=folder, env=environment)
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            sys.stderr.write(f"{name} did not end by itself and was killed\n")
+
+
+def wait_until(ready: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait until a program is ready. Raises StartError when it ends first, or takes too long."""
+    deadline = time.monotonic() + START_SECONDS
+    while not ready():
+        if process.poll() is not None:
+            raise StartError(
+                log.read_text(encoding="utf-8").strip() or f"it ended with code {process.returncode}"
+            )
+        if time.monotonic() > deadline:
+            raise StartError(f"it was not ready after {START_SECONDS:.0f} s; see {log}")
+        time.sleep(0.05)
+
+
+def is_listening(port: int) -> bool:
+    """Whether something accepts connections on this port."""
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
+
+
+def is_healthy(place: Place) -> bool:
+    """Whether the host says that the enclave can prove itself."""
+    try:
+        with urllib.request.urlopen(f"{place.url}/healthz", timeout=5) as response:
+            return bool(response.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False

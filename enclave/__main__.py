@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The supervisor: `python -P -m enclave --config FILE`. It holds no secret.
+
+1. Read the configuration, empty the environment.
+2. Read the weights into sealed memory while hashing them.
+3. Start the engine process and the session process, joined by a socketpair.
+4. When either ends, end both and start both again, with new keys.
+"""
+
+import argparse
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from types import FrameType
+
+import msgspec
+
+from enclave.config import Config, ConfigError, Launch, read_config
+from enclave.events import Part, Stopped, log
+from enclave.listener import listening
+from enclave.weights import WeightsError, seal_weights
+from models.manifest import Manifest, ManifestError, find_manifest, parse_manifest
+
+# Fill memory that is freed, so that text does not outlive its request; one thread for numpy, which is not used.
+CHILD_ENVIRONMENT = {"MALLOC_PERTURB_": "165", "OPENBLAS_NUM_THREADS": "1", "PATH": "", "LC_ALL": "C.UTF-8"}
+# Isolated from environment variables and the working directory, and without writing compiled files.
+PYTHON = (sys.executable, "-I", "-B", "-W", "ignore", "-m")
+GRACE_SECONDS = 3.0
+QUICK_SECONDS, MOST_QUICK_ENDS = 10.0, 3
+
+
+class Stop(Exception):  # noqa: N818 - a wish of the operator, not a fault
+    """The supervisor was told to end."""
+
+
+def main() -> int:
+    """Run an enclave until told to stop; 2 for a configuration that cannot be run, 1 when its parts keep failing."""
+    parser = argparse.ArgumentParser(prog="python -P -m enclave", description="Run one enclave.")
+    parser.add_argument(
+        "--config", required=True, type=Path, metavar="FILE", help="TOML file; docs/operations.md has one"
+    )
+    arguments = parser.parse_args()
+    os.environ.clear()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _told_to_stop)
+    try:
+        config = read_config(arguments.config)  # 1
+        manifest = read_manifest(config)
+        weights = seal_weights(Path(config.model.weights), manifest)  # 2
+        with listening(config.link) as listener:
+            return supervise(Launch(config, manifest), weights, listener)
+    except (ConfigError, ManifestError, WeightsError, OSError) as error:
+        sys.stderr.write(f"the enclave does not start: {error}\n")  # no secret exists yet
+        return 2
+    except Stop:
+        return 0
+
+
+def read_manifest(config: Config) -> Manifest:
+    """The manifest that the configuration names. Raises ManifestError and OSError."""
+    if config.model.manifest is not None:
+        return parse_manifest(Path(config.model.manifest).read_text(encoding="utf-8"))
+    return find_manifest(config.model.name or "")
+
+
+def supervise(launch: Launch, weights: int, listener: socket.socket) -> int:
+    """Keep both processes running; give up when they end again and again at once."""
+    quick_ends = 0
+    while quick_ends < MOST_QUICK_ENDS:
+        started = time.monotonic()
+        with ExitStack() as stack:
+            children = start_children(launch, weights, listener)
+            for child in children.values():
+                stack.callback(end, child)
+            try:
+                wait_for_any(children)
+            except Stop:
+                for child in children.values():
+                    child.terminate()
+                raise
+        quick_ends = quick_ends + 1 if time.monotonic() - started < QUICK_SECONDS else 0
+    return 1
+
+
+def start_children(
+    launch: Launch, weights: int, listener: socket.socket
+) -> dict[Part, subprocess.Popen[bytes]]:
+    """Start the engine process and the session process."""
+    config = launch.config
+    engine_end, session_end = socket.socketpair()
+    reading, writing = os.pipe()
+    with engine_end, session_end:
+        engine_command = [
+            weights,
+            engine_end.fileno(),
+            int(config.production),
+            config.engine.context_tokens,
+            threads(config),
+        ]
+        engine = start("enclave.engine", engine_command, (weights, engine_end.fileno()))
+        session_command = [reading, listener.fileno(), session_end.fileno()]
+        session = start("enclave.serve", session_command, tuple(session_command))
+    os.close(reading)
+    with open(writing, "wb") as pipe:  # noqa: PTH123 - a descriptor, not a path
+        pipe.write(msgspec.json.encode(launch))
+    return {Part.ENGINE: engine, Part.SESSION: session}
+
+
+def start(module: str, arguments: list[int], descriptors: tuple[int, ...]) -> subprocess.Popen[bytes]:
+    """Start one of our own modules with nothing but these descriptors and a fixed environment."""
+    command = [*PYTHON, module, *map(str, arguments)]
+    return subprocess.Popen(  # noqa: S603 - our own interpreter and module
+        command, pass_fds=descriptors, env=CHILD_ENVIRONMENT, stdin=subprocess.DEVNULL, cwd="/"
+    )
+
+
+def threads(config: Config) -> int:
+    """How many threads the engine has; by itself it leaves one core for what feeds it."""
+    if config.engine.threads != "auto":
+        return config.engine.threads
+    return max(1, len(os.sched_getaffinity(0)) - 1)
+
+
+def wait_for_any(children: dict[Part, subprocess.Popen[bytes]]) -> None:
+    """Wait until one of them ends."""
+    ended, status = os.wait()
+    code = os.waitstatus_to_exitcode(status)
+    for part, child in children.items():
+        if child.pid == ended:
+            child.returncode = code
+            log(Stopped(part, code))
+
+
+def end(child: subprocess.Popen[bytes]) -> None:
+    """Let a process finish what it is telling its clients, then end it."""
+    for ask in (lambda: None, child.terminate, child.kill):
+        ask()
+        try:
+            child.wait(GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            continue
+        return
+
+
+def _told_to_stop(_number: int, _frame: FrameType | None) -> None:
+    raise Stop
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Evidence for a list of keys: claims, report data, and the hardware's report over them (wire.md 6.3)."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from attestation import binding
+from attestation.evidence import SEV_SNP, Claims, Evidence
+from enclave.keys import GRACE_SECONDS, ROTATION_SECONDS, Epoch
+
+LIFETIME_SECONDS = ROTATION_SECONDS + GRACE_SECONDS
+DEVELOPMENT_RELEASE = bytes(32)  # built from no release manifest
+
+
+class ReportSource(Protocol):
+    """What signs report data: the security processor, or the simulated one."""
+
+    @property
+    def chain(self) -> tuple[bytes, ...]:
+        """Certificates in DER, the one that signs reports first."""
+        ...
+
+    @property
+    def crl(self) -> bytes:
+        """The vendor's revocation list, in DER."""
+        ...
+
+    def evidence_report(self, report_data: bytes) -> bytes:
+        """A signed report over 64 bytes. Raises OSError where the hardware gives none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What an enclave says of itself in its claims, for as long as it lives."""
+
+    audience: str
+    deployment: str
+    configuration: bytes
+    model: bytes
+    receipt_key: bytes
+    release: bytes = DEVELOPMENT_RELEASE
+
+
+class Attester:
+    """Makes the evidence document for one epoch after another."""
+
+    def __init__(self, source: ReportSource, identity: Identity, octet: binding.TeeOctet) -> None:
+        self._source, self._identity, self._octet = source, identity, octet
+
+    def evidence(self, epoch: Epoch, now: int) -> bytes:
+        """The evidence document for these keys; `now` is unix seconds. Raises OSError where there is no report."""
+        claims = self._claims(epoch.number, now).encode()
+        configuration = binding.configuration_hash(epoch.key_list, claims)
+        report_data = binding.report_data(self._octet, binding.CACHED, configuration, binding.NO_FRESHNESS)
+        report = self._source.evidence_report(report_data)
+        chain, crl = self._source.chain, self._source.crl
+        return Evidence(SEV_SNP, binding.CACHED, report, chain, crl, epoch.key_list, claims).encode()
+
+    def _claims(self, epoch: int, now: int) -> Claims:
+        identity = self._identity
+        return Claims(
+            audience=identity.audience,
+            configuration=identity.configuration,
+            epoch=epoch,
+            expires_at=now + LIFETIME_SECONDS,
+            issued_at=now,
+            model=identity.model,
+            minimum_version=1,
+            receipt_key=identity.receipt_key,
+            release=identity.release,
+            deployment=identity.deployment,
+        )

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The only thing that is ever logged: events whose fields are numbers and enums, so that no text can slip in."""
+
+import json
+import os
+import sys
+from dataclasses import dataclass, fields
+from enum import Enum, StrEnum, auto
+
+from enclave.protection import Protection
+
+
+class Part(StrEnum):
+    """A process of the enclave."""
+
+    SUPERVISOR = auto()
+    SESSION = auto()
+    ENGINE = auto()
+
+
+class Outcome(StrEnum):
+    """How an exchange ended."""
+
+    ANSWERED = auto()
+    REFUSED = auto()
+    ABORTED = auto()
+    CANCELLED = auto()
+    FAILED = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A part is ready to work."""
+
+    part: Part
+    simulated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Unprotected:
+    """The kernel refused a protection, with its error number."""
+
+    part: Part
+    protection: Protection
+    errno: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """A part has ended, with its exit code."""
+
+    part: Part
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rotated:
+    """New epoch keys are in force."""
+
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceFailed:
+    """No evidence could be had for new keys; the old ones go on until they expire."""
+
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Exchanged:
+    """One exchange has ended. Neither its size nor its duration is told."""
+
+    outcome: Outcome
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class Crashed:
+    """A fault of our own; where it happened would be text, and is not told."""
+
+    part: Part
+
+
+Event = Started | Unprotected | Stopped | Rotated | EvidenceFailed | Exchanged | Crashed
+
+
+def render(event: Event) -> str:
+    """One line of JSON. A field that is neither number nor enum is a fault of our own."""
+    line: dict[str, int | str] = {"event": type(event).__name__}
+    for field in fields(event):
+        value = getattr(event, field.name)
+        assert isinstance(value, int | Enum), "events hold numbers and enums alone"
+        line[field.name] = value.value if isinstance(value, Enum) else value
+    return json.dumps(line)
+
+
+def log(event: Event) -> None:
+    """Write one event to standard error."""
+    os.write(2, render(event).encode() + b"\n")
+
+
+def hide_tracebacks(part: Part) -> None:
+    """From now on an uncaught exception leaves one event, for its message could hold a prompt."""
+    sys.excepthook = lambda *_: log(Crashed(part))
+    sys.unraisablehook = lambda _: log(Crashed(part))

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The listening socket of the link, opened by the supervisor so that it outlives a restart."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+BACKLOG = 256
+
+
+@contextmanager
+def listening(address: str) -> Iterator[socket.socket]:
+    """The listening socket; a Unix socket's file is removed at the end. Raises OSError."""
+    path = Path(address.removeprefix("unix:")) if address.startswith("unix:") else None
+    with listen(address) as listener:
+        try:
+            yield listener
+        finally:
+            if path:
+                path.unlink(missing_ok=True)
+
+
+def listen(address: str) -> socket.socket:
+    """A listening socket for `unix:PATH`, `tcp:HOST:PORT` or `vsock:CID:PORT`. Raises OSError."""
+    scheme, _, place = address.partition(":")
+    if scheme == "unix":
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(place)
+    elif scheme == "vsock":
+        listener = socket.socket(socket.AF_VSOCK)
+        context, _, port = place.partition(":")
+        listener.bind((int(context), int(port)))
+    else:
+        host, _, port = place.rpartition(":")
+        listener = socket.create_server((host, int(port)))
+    listener.listen(BACKLOG)
+    return listener

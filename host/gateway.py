@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The HTTP side: public documents, the relay, and the operator's health check."""
+
+import asyncio
+import time
+from collections.abc import Coroutine
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import Message, Receive, Scope, Send
+
+from host import relay
+from host.health import claims_expire_at
+from host.link import LinkError, Stream, connect
+from wire import frames
+
+MAX_EVIDENCE_BYTES = 1 << 16
+HEALTH_SECONDS = 5
+
+
+def application(link: str) -> Starlette:
+    """The ASGI application of one host in front of one enclave."""
+
+    async def pass_on(request: Request) -> Response:
+        return Relayed(link, request.method, request.url.path, request.headers.get("content-type", ""))
+
+    async def health(_request: Request) -> Response:
+        if not await is_healthy(link):
+            return problem_response(relay.Problem.UNHEALTHY)
+        return JSONResponse({"status": "ok"})
+
+    routes = [Route(path, pass_on, methods=list(methods)) for path, methods in relay.ROUTES.items()]
+    return Starlette(routes=[*routes, Route("/healthz", health)])
+
+
+async def is_healthy(link: str) -> bool:
+    """Whether the enclave serves evidence that has not expired."""
+    document = b""
+    try:
+        async with asyncio.timeout(HEALTH_SECONDS), connect(link) as stream:
+            await stream.send(relay.request_head("GET", relay.EVIDENCE_PATH, ""))
+            stream.finish()
+            head, document = await _answer_head(stream)
+            while len(document) <= MAX_EVIDENCE_BYTES and (more := await stream.receive()):
+                document += more
+    except (LinkError, TimeoutError):
+        return False
+    return head.status == 200 and claims_expire_at(document) > time.time()
+
+
+def problem_response(problem: relay.Problem) -> Response:
+    """An answer of the host itself."""
+    outgoing = relay.host_answer(problem)
+    return Response(problem.body(), outgoing.status, dict(outgoing.headers))
+
+
+class Relayed(Response):
+    """One exchange: the request's bytes to the enclave and its answer's bytes back, both as they come."""
+
+    def __init__(self, link: str, method: str, path: str, content_type: str) -> None:
+        self._link, self._head = link, relay.request_head(method, path, content_type)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - the interface of ASGI
+        """Relay until the answer is complete or the client goes away."""
+        client = _Client(receive, send)
+        try:
+            async with connect(self._link) as stream:
+                await stream.send(self._head)
+                await _first(_upload(client, stream), _download(client, stream))
+        except LinkError:
+            await client.refuse(relay.Problem.BROKEN_LINK if client.received else relay.Problem.NO_ENCLAVE)
+        except _TooLargeError:
+            await client.refuse(relay.Problem.TOO_LARGE)
+
+
+class _TooLargeError(Exception):
+    """The request's body exceeds the limit."""
+
+
+class _Client:
+    """The client's side of one exchange."""
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._receive, self._send = receive, send
+        self.received = 0
+        self._answering = False
+
+    async def next(self) -> Message:
+        message = await self._receive()
+        self.received += len(message.get("body", b""))
+        if self.received > relay.MAX_BODY_BYTES:
+            raise _TooLargeError
+        return message
+
+    async def begin(self, outgoing: relay.Outgoing) -> None:
+        self._answering = True
+        headers = [(name.encode("ascii"), value.encode("ascii")) for name, value in outgoing.headers]
+        await self._send({"type": "http.response.start", "status": outgoing.status, "headers": headers})
+
+    async def write(self, data: bytes, *, more: bool) -> None:
+        await self._send({"type": "http.response.body", "body": data, "more_body": more})
+
+    async def refuse(self, problem: relay.Problem) -> None:
+        if self._answering:
+            # The head is gone already. Ending the body without its terminator tells the client that it was cut.
+            raise ConnectionAbortedError(problem.name)
+        await self.begin(relay.host_answer(problem))
+        await self.write(problem.body(), more=False)
+
+
+async def _upload(client: _Client, stream: Stream) -> None:
+    """Pass the request on; afterwards wait for the client to go away."""
+    while True:
+        message = await client.next()
+        if message["type"] == "http.disconnect":
+            return
+        if message.get("body"):
+            await stream.send(message["body"])
+        if not message.get("more_body", False):
+            stream.finish()
+
+
+async def _download(client: _Client, stream: Stream) -> None:
+    """Pass the answer back."""
+    head, rest = await _answer_head(stream)
+    await client.begin(relay.enclave_answer(head))
+    if rest:
+        await client.write(rest, more=True)
+    while data := await stream.receive():
+        await client.write(data, more=True)
+    await client.write(b"", more=False)
+
+
+async def _answer_head(stream: Stream) -> tuple[frames.AnswerHead, bytes]:
+    """The head of the enclave's answer, and what came with it. Raises LinkError."""
+    reader = frames.AnswerHeadReader()
+    try:
+        while data := await stream.receive():
+            head = reader.receive(data)
+            if head is not None:
+                return head, reader.rest
+    except frames.FrameError as error:
+        raise LinkError(str(error)) from error
+    raise LinkError("the enclave ended the exchange before it answered")
+
+
+async def _first(upload: Coroutine[None, None, None], download: Coroutine[None, None, None]) -> None:
+    """Run both until either the answer is complete or the client has gone away."""
+    tasks = [asyncio.ensure_future(upload), asyncio.ensure_future(download)]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

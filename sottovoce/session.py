@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Requests and answers as ciphertext, without I/O (wire.md 6.9, 6.10).
+
+An exchange can only be made with a `VerifiedEnclave`, so nothing is ever sealed to a key that was not verified.
+Whatever stands outside the encryption (status, headers, lengths) is the host's word and decides nothing here.
+"""
+
+from dataclasses import dataclass, field
+
+from attestation.verify import VerifiedEnclave
+from wire import bhttp, hpke, ohttp, padding
+
+SUITE = (hpke.Kdf.HKDF_SHA256, hpke.Aead.AES_256_GCM)
+
+
+class AnswerError(Exception):
+    """The answer cannot be believed; what was received before the fault must not be taken for an answer."""
+
+
+class TruncatedResponse(AnswerError):  # noqa: N818 - named as in the specification
+    """The answer was cut before its authenticated end."""
+
+
+class TamperedResponse(AnswerError):  # noqa: N818 - in line with its sibling
+    """The answer was changed on its way, or does not belong to this request."""
+
+
+class NoSuitableKeyError(Exception):
+    """The verified key list has no post-quantum key with the suite that this client requires."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The authenticated beginning of an answer."""
+
+    status: int
+    fields: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """An authenticated piece of an answer."""
+
+    data: bytes = field(repr=False)
+
+
+Event = Head | Content
+
+
+class Exchange:
+    """One request and its answer. Single use."""
+
+    media_type = ohttp.CHUNKED_REQUEST
+
+    def __init__(
+        self, enclave: VerifiedEnclave, method: str, path: str, *, content: bytes, content_type: str
+    ) -> None:
+        """Encrypt a request to the enclave's post-quantum key. Raises NoSuitableKeyError."""
+        sealer = ohttp.RequestSealer(_configuration(enclave), SUITE)
+        scheme, _, authority = enclave.claims.audience.partition("://")
+        fields = (("content-type", content_type),) if content else ()
+        head = bhttp.RequestHead(method, scheme, authority, path, fields)
+        size = padding.padded_size(len(bhttp.encode_request(head, content)))
+        message = bhttp.encode_request(head, content, padded_size=size)
+        self.body = _seal(sealer, message)
+        self._opener = sealer.response_opener()
+        self._decoder = bhttp.ResponseDecoder()
+        self._complete = False
+
+    def check_media_type(self, content_type: str) -> None:
+        """Raise TamperedResponse where the host answers with anything but an encapsulated answer."""
+        if content_type != ohttp.CHUNKED_RESPONSE:
+            raise TamperedResponse("the host answered in place of the enclave")
+
+    def receive(self, data: bytes) -> list[Event]:
+        """Take bytes of the outer body; what they made certain. Raises AnswerError."""
+        try:
+            return self._events(self._opener.receive(data))
+        except (hpke.OpenError, bhttp.MessageError):
+            raise TamperedResponse("a part of the answer does not belong to this request") from None
+
+    def end(self) -> list[Event]:
+        """The outer body has ended: the answer is complete, or AnswerError says that it is not."""
+        try:
+            events = self._events(self._opener.end())
+            self._decoder_end(events)
+        except ohttp.Truncated:
+            raise TruncatedResponse("the answer was cut before its end") from None
+        except (hpke.OpenError, bhttp.MessageError):
+            raise TamperedResponse("the end of the answer does not belong to this request") from None
+        return events
+
+    def _events(self, chunks: list[bytes]) -> list[Event]:
+        return [event for chunk in chunks for event in self._translate(self._decoder.receive(chunk))]
+
+    def _decoder_end(self, events: list[Event]) -> None:
+        events += self._translate(self._decoder.end())
+        if not self._complete:
+            raise ohttp.Truncated
+
+    def _translate(self, events: list[bhttp.Event]) -> list[Event]:
+        translated: list[Event] = []
+        for event in events:
+            match event:
+                case bhttp.ResponseHead(status, fields):
+                    translated.append(Head(status, dict(fields)))
+                case bhttp.Content(data):
+                    translated.append(Content(data))
+                case bhttp.End():
+                    self._complete = True
+                case bhttp.RequestHead():
+                    raise bhttp.MessageError("a request in place of an answer")
+        return translated
+
+
+def _configuration(enclave: VerifiedEnclave) -> ohttp.KeyConfiguration:
+    """The strongest verified key. There is no way down from it: a list without one ends the exchange."""
+    for configuration in enclave.key_configurations:
+        if configuration.kem is hpke.Kem.X_WING and SUITE in configuration.suites:
+            return configuration
+    raise NoSuitableKeyError("the enclave's key list has no X-Wing key with AES-256-GCM")
+
+
+def _seal(sealer: ohttp.RequestSealer, message: bytes) -> bytes:
+    step = ohttp.MAX_CHUNK_PLAINTEXT
+    pieces = [message[start : start + step] for start in range(0, len(message), step)]
+    return b"".join(sealer.seal(piece, last=False) for piece in pieces) + sealer.seal(b"", last=True)

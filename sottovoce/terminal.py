@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a person sees: the table of checks, the banner, the answer. Colours only on a terminal."""
+
+import sys
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from attestation.verdict import Check, Verdict
+from sottovoce.trust import model_name
+
+SIMULATED = "SIMULATED: no hardware protects this enclave, and whoever runs the machine can read along"
+WIDE_COLUMNS = 130
+# What is said beside an answer goes to standard error, so that an answer can be piped on.
+notes = Console(stderr=True, highlight=False)
+paper = Console(highlight=False)
+
+
+def show_verdict(verdict: Verdict, url: str) -> None:
+    """Print every check, then the verdict in one line."""
+    banner(verdict, paper)
+    paper.print(Text(f"Is {url} what it says it is?", "bold"))
+    paper.print(_wide(verdict.checks) if paper.width >= WIDE_COLUMNS else _narrow(verdict.checks))
+    paper.print(_summary(verdict))
+
+
+def _wide(checks: tuple[Check, ...]) -> Table:
+    """One row for each check; nothing in it is taken as markup."""
+    table = Table(expand=False)
+    for name in ("", "check", "expected", "found", "why it matters"):
+        table.add_column(name, overflow="fold")
+    for check in checks:
+        cells = (check.name, _short(check.expected), _short(check.found))
+        table.add_row(_mark(check), *map(Text, cells), Text(check.why, "dim"))
+    return table
+
+
+def _narrow(checks: tuple[Check, ...]) -> Table:
+    """The same for a small screen: what was found, and below it what was expected and why."""
+    table = Table.grid(padding=(0, 1))
+    for check in checks:
+        table.add_row(_mark(check), Text.assemble((check.name, "bold"), f": {_short(check.found)}"))
+        table.add_row("", Text(f"expected {_short(check.expected)}. {check.why}", "dim"))
+    return table
+
+
+def _mark(check: Check) -> Text:
+    return Text("pass", "green") if check.ok else Text("FAIL", "bold red")
+
+
+def _short(text: str) -> str:
+    """The text with long digests cut in the middle; --json has them whole."""
+    words = [f"{word[:12]}...{word[-4:]}" if len(word) > 48 else word for word in text.split(" ")]
+    return " ".join(words)
+
+
+def _summary(verdict: Verdict) -> Text:
+    failed = sum(not check.ok for check in verdict.checks)
+    if not verdict.verified:
+        return Text(
+            f"REFUSED: {failed} of {len(verdict.checks)} checks failed. Nothing was sent.", "bold red"
+        )
+    simulated = " of a SIMULATED enclave" if verdict.simulated else ""
+    model = f" It serves {model_name(verdict.claims.model)}." if verdict.claims else ""
+    return Text(f"VERIFIED: all {len(verdict.checks)} checks{simulated} passed.{model}", "bold green")
+
+
+def banner(verdict: Verdict, console: Console = notes) -> None:
+    """Say SIMULATED where it is."""
+    if verdict.simulated:
+        console.print(Text(f" {SIMULATED} ", "black on yellow"))
+
+
+def show_verified(verdict: Verdict) -> None:
+    """One line above an answer: what was verified."""
+    banner(verdict)
+    assert verdict.claims is not None, "a verified enclave has claims"
+    line = f"verified {len(verdict.checks)} checks: {verdict.tee}, {model_name(verdict.claims.model)}, hybrid post-quantum"
+    notes.print(Text(line, "green"))
+
+
+def show_piece(text: str) -> None:
+    """Print a piece of an answer as it comes; on a terminal without control characters."""
+    sys.stdout.write(printable(text) if sys.stdout.isatty() else text)
+    sys.stdout.flush()
+
+
+def printable(text: str) -> str:
+    """The text without what could move a cursor or change a terminal."""
+    return "".join(character for character in text if character.isprintable() or character in "\n\t")
+
+
+def complain(sentence: str) -> None:
+    """Say what went wrong and what to do."""
+    notes.print(Text(sentence, "bold red"))

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Simulated machines for tests, and good evidence of which each test spoils one thing."""
+
+import atexit
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+from attestation import binding
+from attestation.binding import TeeOctet
+from attestation.evidence import SEV_SNP, Claims, Evidence
+from attestation.policy import Measurement, Policy, SimulatedRoots
+from attestation.simulated.snp import ReportFields, SimulatedGuest
+from attestation.simulated.vendor import SimulatedVendor
+from attestation.verdict import Verdict
+from attestation.verify import appraise
+from wire import ohttp
+from wire.aead import Aead
+from wire.hpke import Kdf
+from wire.kem import Kem
+
+NOW = 1_790_000_000
+ORIGIN = "https://llm.example"
+MEASUREMENT = Measurement(bytes(range(48)))
+MODEL = bytes([7]) * 32
+
+KEYS = ohttp.encode_key_list(
+    (
+        ohttp.KeyConfiguration(
+            key_id=0x80,
+            kem=Kem.X25519,
+            public_key=bytes([9]) + bytes(31),
+            suites=((Kdf.HKDF_SHA256, Aead.AES_128_GCM),),
+        ),
+    )
+)
+CLAIMS = Claims(
+    audience=ORIGIN,
+    configuration=bytes([1]) * 32,
+    epoch=3,
+    expires_at=NOW + 1200,
+    issued_at=NOW,
+    model=MODEL,
+    minimum_version=1,
+    receipt_key=bytes([2]) * 32,
+    release=bytes(32),
+    deployment="living-room",
+)
+
+
+@cache
+def vendor(name: str = "house") -> SimulatedVendor:
+    """A vendor that lasts for the whole test run: its RSA keys take a second to make."""
+    folder = Path(tempfile.mkdtemp(prefix="sottovoce-test-"))
+    atexit.register(shutil.rmtree, folder)
+    return SimulatedVendor.open(folder / name)
+
+
+@cache
+def guest(name: str = "house") -> SimulatedGuest:
+    """A guest with MEASUREMENT, started at NOW."""
+    return vendor(name).power_on(MEASUREMENT, now=NOW)
+
+
+def as_it_is(fields: ReportFields) -> ReportFields:
+    """Spoil nothing."""
+    return fields
+
+
+def evidence(
+    machine: SimulatedGuest | None = None,
+    *,
+    keys: bytes = KEYS,
+    claims: Claims = CLAIMS,
+    octet: TeeOctet = TeeOctet.SIMULATED,
+    spoil: Callable[[ReportFields], ReportFields] = as_it_is,
+) -> Evidence:
+    """Evidence that `policy()` accepts, but for what `spoil` does to its report before that is signed."""
+    machine = machine or guest()
+    configuration = binding.configuration_hash(keys, claims.encode())
+    data = binding.report_data(octet, binding.CACHED, configuration, binding.NO_FRESHNESS)
+    report = machine.sign(spoil(replace(machine.fields, report_data=data)))
+    return Evidence(SEV_SNP, binding.CACHED, report, machine.chain, machine.crl, keys, claims.encode())
+
+
+def policy() -> Policy:
+    """A policy that accepts `evidence()` at NOW."""
+    return Policy(
+        measurements=frozenset({MEASUREMENT}),
+        machines=frozenset({vendor().chip_id}),
+        models=frozenset({MODEL}),
+        audiences=frozenset({ORIGIN}),
+        simulated_roots=SimulatedRoots(frozenset({vendor().root_fingerprint})),
+    )
+
+
+def failed(verdict: Verdict) -> list[str]:
+    """The names of the checks that were made and failed."""
+    return [check.name for check in verdict.failures if check.evaluated]
+
+
+def judge(judged: Evidence, accepted: Policy | None = None, now: int = NOW) -> list[str]:
+    """The names of the checks that fail for this evidence."""
+    return failed(appraise(judged, accepted or policy(), now))

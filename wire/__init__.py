@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What crosses the boundary between client and enclave: pure functions of bytes.
+
+varint: QUIC's variable-length integers
+hkdf: key derivation, plain and with HPKE's labels
+aead: authenticated encryption under counting nonces
+kem: key encapsulation, classical and hybrid post-quantum
+hpke: RFC 9180 contexts of the three
+key_configuration: the keys an enclave offers, and their lists
+chunks: how sealed messages are laid out in a body, whole or in chunks
+ohttp: Oblivious HTTP over these: requests, responses and their keys
+http_message: what an HTTP message inside the encryption may hold
+bhttp_decoder: Binary HTTP, read as it arrives
+bhttp: Binary HTTP, written; offers the two above too
+padding: how long a message may be seen to be
+frames: the heads that host and enclave exchange on the link
+"""
