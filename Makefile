@@ -50,4 +50,4 @@ clean: ## remove the environment; what was compiled stays in the user's cache
 	rm -rf .venv
 
 .venv/ready: pyproject.toml $(wildcard requirements/*.txt deploy/*.py deploy/llama/*.py)
-	@$(PYTHON) deploy/environment.py
+	@$(PYTHON) -m deploy.environment

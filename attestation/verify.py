@@ -86,7 +86,7 @@ class VerifiedEnclave:
 
 
 def appraise(evidence: Evidence, policy: Policy, now: int) -> Verdict:
-    """Make every check, and raise on none. `now` is the client's own clock in unix seconds."""
+    """Make every check; bad evidence raises nothing. `now` is the client's own clock in unix seconds."""
     return _appraise(open_case(evidence, policy, now))
 
 

@@ -5,8 +5,8 @@
 2. Verify the enclave, and show every check.
 3. Ask, and stream the answer.
 4. Show what the host saw.
-5. Search for prompt and answer in all that the host received, wrote and holds in memory. To show that the search
-   can find something, it also looks for a text that the host does know.
+5. Search for prompt and answer in all that the host received, wrote and holds in memory. To show that the
+   search can find something, it also looks for a text that the host does know.
 """
 
 import secrets
@@ -120,11 +120,11 @@ def show_search(found: dict[str, list[Needle]], wanted: list[Needle], control: l
         known = "found" if set(control) & set(needles_found) else "-"
         table.add_row(where, str(len(wanted)), f"[{'red' if leaked else 'green'}]{says}[/]", known)
     console.print(table)
-    leaked = any(needle in wanted for needles_found in found.values() for needle in needles_found)
+    leaks = any(needle in wanted for needles_found in found.values() for needle in needles_found)
     works = any(set(control) & set(needles_found) for needles_found in found.values())
-    if leaked or not works:
+    if leaks or not works:
         terminal.complain(
-            "the host could read along" if leaked else "the search found nothing at all, so it proves nothing"
+            "the host could read along" if leaks else "the search found nothing at all, so it proves nothing"
         )
         return 1
     console.print(

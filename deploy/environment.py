@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from llama.build import BuildError, Step, library_wheel
+from deploy.llama.build import BuildError, Step, library_wheel
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"

@@ -7,18 +7,19 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+import httpx
 
 from models.fetch import fetch
 from models.manifest import find_manifest
 
 PYTHON = (sys.executable, "-P", "-m")
 DEFAULT_MODEL = "smollm2-135m-instruct"
+OK = 200
 START_SECONDS = 90.0
 STOP_SECONDS = 15.0
 
@@ -110,7 +111,7 @@ weights = "{weights}"
 
 
 @contextmanager
-def enclave(place: Place, *, extra: str = "") -> Iterator[subprocess.Popen[bytes]]:
+def enclave(place: Place, *, extra: str = "") -> Generator[subprocess.Popen[bytes]]:
     """A running enclave. Raises StartError."""
     write_policy(place)
     weights = fetch(find_manifest(DEFAULT_MODEL))
@@ -125,7 +126,7 @@ def enclave(place: Place, *, extra: str = "") -> Iterator[subprocess.Popen[bytes
 
 
 @contextmanager
-def host(place: Place, *, link: str = "") -> Iterator[subprocess.Popen[bytes]]:
+def host(place: Place, *, link: str = "") -> Generator[subprocess.Popen[bytes]]:
     """A running host in front of the enclave. Raises StartError."""
     place.host_folder.mkdir(exist_ok=True)
     config = place.host_folder / "host.toml"
@@ -138,7 +139,7 @@ def host(place: Place, *, link: str = "") -> Iterator[subprocess.Popen[bytes]]:
 
 
 @contextmanager
-def running(name: str, command: list[str], folder: Path, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def running(name: str, command: list[str], folder: Path, log: Path) -> Generator[subprocess.Popen[bytes]]:
     """A program that is ended with the block, by its own process id."""
     environment = os.environ | {"TMPDIR": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     with log.open("wb") as output:
@@ -179,7 +180,6 @@ def is_listening(port: int) -> bool:
 def is_healthy(place: Place) -> bool:
     """Whether the host says that the enclave can prove itself."""
     try:
-        with urllib.request.urlopen(f"{place.url}/healthz", timeout=5) as response:
-            return bool(response.status == 200)
-    except (urllib.error.URLError, OSError):
+        return httpx.get(f"{place.url}/healthz", timeout=5, trust_env=False).status_code == OK
+    except httpx.HTTPError:
         return False

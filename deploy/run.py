@@ -15,7 +15,8 @@ from sottovoce.trust import simulated_policy_path
 
 PORT = 8080
 NEXT = """\
-An enclave (SIMULATED SEV-SNP) answers at {url}, behind a host that cannot read a word. Try, in another terminal:
+An enclave (SIMULATED SEV-SNP) answers at {url}, behind a host that cannot read it.
+Try, in another terminal:
 
   .venv/bin/sottovoce verify {url} --simulated
   .venv/bin/sottovoce ask {url} --simulated "What is a trust boundary?"

@@ -3,7 +3,7 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,7 +38,7 @@ class Place:
 
 
 @contextmanager
-def wiretap(listen: Place, target: Place) -> Iterator[Recording]:
+def wiretap(listen: Place, target: Place) -> Generator[Recording]:
     """Relay connections to `listen` on to `target`, in a thread of its own, until the block ends."""
     recording, ready = Recording(), threading.Event()
     loop = asyncio.new_event_loop()
@@ -82,16 +82,25 @@ async def _serve(
 async def _relay(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: Place, recording: Recording
 ) -> None:
-    with suppress(OSError):
+    try:
         far_reader, far_writer = await target.connect()
-        try:
-            forward = asyncio.ensure_future(_copy(reader, far_writer, recording.forward))
-            await _copy(far_reader, writer, recording.backward)
-            forward.cancel()
-            await asyncio.gather(forward, return_exceptions=True)
-        finally:
-            far_writer.close()
-            writer.close()
+    except OSError:
+        await _close(writer)
+        return
+    forward = asyncio.ensure_future(_copy(reader, far_writer, recording.forward))
+    try:
+        await _copy(far_reader, writer, recording.backward)
+    finally:
+        forward.cancel()
+        await asyncio.gather(forward, return_exceptions=True)
+        await _close(far_writer)
+        await _close(writer)
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, record: list[bytes]) -> None:

@@ -26,7 +26,7 @@ from enclave.listener import listening
 from enclave.weights import WeightsError, seal_weights
 from models.manifest import Manifest, ManifestError, find_manifest, parse_manifest
 
-# Fill memory that is freed, so that text does not outlive its request; one thread for numpy, which is not used.
+# Memory that is freed is filled, so that text does not outlive its request. Numpy is loaded but not used.
 CHILD_ENVIRONMENT = {"MALLOC_PERTURB_": "165", "OPENBLAS_NUM_THREADS": "1", "PATH": "", "LC_ALL": "C.UTF-8"}
 # Isolated from environment variables and the working directory, and without writing compiled files.
 PYTHON = (sys.executable, "-I", "-B", "-W", "ignore", "-m")
@@ -39,7 +39,7 @@ class Stop(Exception):  # noqa: N818 - a wish of the operator, not a fault
 
 
 def main() -> int:
-    """Run an enclave until told to stop; 2 for a configuration that cannot be run, 1 when its parts keep failing."""
+    """Run an enclave until told to stop; 2 for a bad configuration, 1 when its parts keep failing."""
     parser = argparse.ArgumentParser(prog="python -P -m enclave", description="Run one enclave.")
     parser.add_argument(
         "--config", required=True, type=Path, metavar="FILE", help="TOML file; docs/operations.md has one"
@@ -138,8 +138,8 @@ def wait_for_any(children: dict[Part, subprocess.Popen[bytes]]) -> None:
 
 def end(child: subprocess.Popen[bytes]) -> None:
     """Let a process finish what it is telling its clients, then end it."""
-    for ask in (lambda: None, child.terminate, child.kill):
-        ask()
+    for number in (0, signal.SIGTERM, signal.SIGKILL):
+        child.send_signal(number)  # 0 sends nothing
         try:
             child.wait(GRACE_SECONDS)
         except subprocess.TimeoutExpired:

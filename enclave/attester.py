@@ -49,7 +49,7 @@ class Attester:
         self._source, self._identity, self._octet = source, identity, octet
 
     def evidence(self, epoch: Epoch, now: int) -> bytes:
-        """The evidence document for these keys; `now` is unix seconds. Raises OSError where there is no report."""
+        """The evidence document for these keys, at `now` in unix seconds. Raises OSError without a report."""
         claims = self._claims(epoch.number, now).encode()
         configuration = binding.configuration_hash(epoch.key_list, claims)
         report_data = binding.report_data(self._octet, binding.CACHED, configuration, binding.NO_FRESHNESS)

@@ -10,12 +10,12 @@ from msgspec import Meta
 
 from models.manifest import Manifest
 
-Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-Origin = Annotated[str, Meta(pattern=r"^https?://[a-z0-9.:\[\]-]{1,255}$")]
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
+Origin = Annotated[str, Meta(pattern=r"^https?://[a-z0-9.:\[\]-]{1,255}\Z")]
 Link = Annotated[
-    str, Meta(pattern=r"^(unix:/[^\x00]{1,100}|tcp:[0-9A-Za-z.:\[\]-]+:[0-9]{1,5}|vsock:[0-9]+:[0-9]+)$")
+    str, Meta(pattern=r"^(unix:/[^\x00]{1,100}|tcp:[0-9A-Za-z.:\[\]-]+:[0-9]{1,5}|vsock:[0-9]+:[0-9]+)\Z")
 ]
-AbsolutePath = Annotated[str, Meta(pattern=r"^/[^\x00]*$")]
+AbsolutePath = Annotated[str, Meta(pattern=r"^/[^\x00]*\Z")]
 
 
 class ConfigError(Exception):
@@ -30,13 +30,13 @@ class SimulatedTee(
     tag_field="kind",
     tag="simulated-sev-snp",
 ):
-    """Evidence from the vendor of our own, whose root keys lie in `folder`. It proves nothing about the machine."""
+    """Evidence from the vendor of our own, whose root lies in `folder`. It proves nothing."""
 
     folder: AbsolutePath
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which model is served: a name of the catalogue or a manifest of one's own, and where its weights lie."""
+    """Which model is served: a catalogue name or a manifest of one's own, and where its weights lie."""
 
     weights: AbsolutePath
     name: Name | None = None

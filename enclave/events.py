@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The only thing that is ever logged: events whose fields are numbers and enums, so that no text can slip in."""
+"""The only thing that is ever logged: events of numbers and enums, so that no text can slip in."""
 
 import json
 import os
@@ -102,5 +102,8 @@ def log(event: Event) -> None:
 
 def hide_tracebacks(part: Part) -> None:
     """From now on an uncaught exception leaves one event, for its message could hold a prompt."""
-    sys.excepthook = lambda *_: log(Crashed(part))
-    sys.unraisablehook = lambda _: log(Crashed(part))
+
+    def hide(*_details: object) -> None:
+        log(Crashed(part))
+
+    sys.excepthook = sys.unraisablehook = hide

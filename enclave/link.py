@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The connection from the host: one stream per exchange, ciphertext and public documents alone (wire.md 6.1)."""
+"""The connection from the host: one stream per exchange, ciphertext and public documents (wire.md 6.1)."""
 
 import asyncio
 import select
@@ -59,8 +59,6 @@ class Link:
         self._active += 1
         connection = _Connection(reader, writer)
         try:
-            if self._active > MAX_EXCHANGES:
-                raise Refused(OuterAnswer.UNAVAILABLE)
             await self._exchange(connection)
         except Refused as refusal:
             await connection.refuse(refusal.answer)
@@ -75,6 +73,8 @@ class Link:
             writer.close()
 
     async def _exchange(self, connection: "_Connection") -> None:
+        if self._active > MAX_EXCHANGES:
+            raise Refused(OuterAnswer.UNAVAILABLE)
         head = await connection.head()
         match head.method, head.path:
             case "GET", path if path == GATEWAY_PATHS[0]:
@@ -190,7 +190,7 @@ class _Connection:
         """
         poll = select.poll()
         poll.register(self._writer.get_extra_info("socket").fileno(), 0)
-        while not poll.poll(0):
+        while not poll.poll(0):  # noqa: ASYNC110 - the event loop cannot wait for a hang-up alone
             await asyncio.sleep(HANGUP_CHECK_SECONDS)
 
 

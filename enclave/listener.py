@@ -2,7 +2,7 @@
 """The listening socket of the link, opened by the supervisor so that it outlives a restart."""
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,7 +10,7 @@ BACKLOG = 256
 
 
 @contextmanager
-def listening(address: str) -> Iterator[socket.socket]:
+def listening(address: str) -> Generator[socket.socket]:
     """The listening socket; a Unix socket's file is removed at the end. Raises OSError."""
     path = Path(address.removeprefix("unix:")) if address.startswith("unix:") else None
     with listen(address) as listener:

@@ -11,7 +11,7 @@ import platform
 import resource
 import signal
 import struct
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum, auto
 
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS = 1, 4, 38
@@ -22,6 +22,51 @@ SYS_SECCOMP, SYS_LANDLOCK_CREATE_RULESET, SYS_LANDLOCK_RESTRICT_SELF = 317, 444,
 LANDLOCK_FILE_RIGHTS = ((1, 0x1FFF), (2, 1 << 13), (3, 1 << 14), (5, 1 << 15))
 LANDLOCK_NETWORK_RIGHTS = ((4, 0b11),)
 LANDLOCK_SCOPES = ((6, 0b11),)
+
+# Numbers of x86-64 (Linux, syscall_64.tbl).
+SYSTEM_CALLS = {
+    "read": 0,
+    "write": 1,
+    "close": 3,
+    "poll": 7,
+    "mmap": 9,
+    "mprotect": 10,
+    "munmap": 11,
+    "brk": 12,
+    "rt_sigaction": 13,
+    "rt_sigprocmask": 14,
+    "rt_sigreturn": 15,
+    "writev": 20,
+    "sched_yield": 24,
+    "mremap": 25,
+    "madvise": 28,
+    "getpid": 39,
+    "sendto": 44,
+    "recvfrom": 45,
+    "sendmsg": 46,
+    "recvmsg": 47,
+    "shutdown": 48,
+    "listen": 50,
+    "getsockname": 51,
+    "getpeername": 52,
+    "setsockopt": 54,
+    "getsockopt": 55,
+    "exit": 60,
+    "gettid": 186,
+    "futex": 202,
+    "sched_getaffinity": 204,
+    "clock_gettime": 228,
+    "clock_nanosleep": 230,
+    "exit_group": 231,
+    "epoll_wait": 232,
+    "epoll_ctl": 233,
+    "tgkill": 234,
+    "epoll_pwait": 281,
+    "accept4": 288,
+    "getrandom": 318,
+    "rseq": 334,
+    "epoll_pwait2": 441,
+}
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -72,7 +117,7 @@ class Protector:
 
 
 def before_secrets() -> dict[Protection, Callable[[], None]]:
-    """What must hold before a secret exists: no tracing, no core dump, no swapping, no life after the parent."""
+    """What must hold before a secret exists: no tracing, no core dump, no swap, no life after the parent."""
     return {
         Protection.DIES_WITH_PARENT: _die_with_parent,
         Protection.NO_CORE_DUMP: _forbid_core_dumps,
@@ -87,9 +132,10 @@ def without_files() -> dict[Protection, Callable[[], None]]:
     return {Protection.NO_FILES: _forbid_files}
 
 
-def only_system_calls(allowed: Iterable[int]) -> dict[Protection, Callable[[], None]]:
+def only_system_calls(names: str) -> dict[Protection, Callable[[], None]]:
     """What holds once every thread runs: no system call but these, for all of them."""
-    return {Protection.FEW_SYSTEM_CALLS: lambda: _allow_only(tuple(allowed))}
+    allowed = tuple(SYSTEM_CALLS[name] for name in names.split())
+    return {Protection.FEW_SYSTEM_CALLS: lambda: _allow_only(allowed)}
 
 
 def _check(result: int) -> None:
@@ -120,7 +166,7 @@ def _rights(table: tuple[tuple[int, int], ...], version: int) -> int:
 
 
 def _forbid_files() -> None:
-    """Landlock with no rule at all: nothing can be opened, no TCP port bound or reached, no stranger signalled."""
+    """Landlock without any rule: nothing can be opened, no TCP port reached, no stranger signalled."""
     version = _libc.syscall(SYS_LANDLOCK_CREATE_RULESET, None, 0, 1)
     _check(version)
     tables = (LANDLOCK_FILE_RIGHTS, LANDLOCK_NETWORK_RIGHTS, LANDLOCK_SCOPES)

@@ -39,17 +39,16 @@ from enclave.events import (
 )
 from enclave.keys import KeyRing
 from enclave.link import Link, Published
-from enclave.rehearsal import rehearse
 from enclave.protection import Protector, before_secrets, only_system_calls, without_files
+from enclave.rehearsal import rehearse
 
-# read, write, close, poll, mmap, mprotect, munmap, brk, rt_sigaction, rt_sigprocmask, rt_sigreturn, writev, sched_yield,
-# mremap, madvise, getpid, sendto, recvfrom, sendmsg, recvmsg, shutdown, listen, getsockname, getpeername, setsockopt,
-# getsockopt, exit, gettid, futex, clock_gettime, clock_nanosleep, exit_group, epoll_wait, epoll_ctl, tgkill,
-# epoll_pwait, accept4, getrandom, rseq, epoll_pwait2
-SYSTEM_CALLS = (
-    *(0, 1, 3, 7, 9, 10, 11, 12, 13, 14, 15, 20, 24, 25, 28, 39, 44, 45, 46, 47, 48, 50, 51, 52, 54, 55, 60),
-    *(186, 202, 228, 230, 231, 232, 233, 234, 281, 288, 318, 334, 441),
-)
+# No call that opens, connects, executes or creates.
+SYSTEM_CALLS = """
+    read write close poll mmap mprotect munmap brk rt_sigaction rt_sigprocmask rt_sigreturn writev sched_yield
+    mremap madvise getpid sendto recvfrom sendmsg recvmsg shutdown listen getsockname getpeername setsockopt
+    getsockopt exit gettid futex clock_gettime clock_nanosleep exit_group epoll_wait epoll_ctl tgkill
+    epoll_pwait accept4 getrandom rseq epoll_pwait2
+"""
 ROTATION_CHECK_SECONDS = 1.0
 EVIDENCE_RETRY_SECONDS = 5.0
 
@@ -105,6 +104,11 @@ def attester(
     return Attester(guest, identity, TeeOctet.SIMULATED)
 
 
+def hide_failure(_loop: asyncio.AbstractEventLoop, _context: dict[str, object]) -> None:
+    """What asyncio would print may hold a prompt."""
+    log(Crashed(Part.SESSION))
+
+
 async def serve(launch: Launch, listener: socket.socket, connection: socket.socket) -> None:
     """The session process's life from its second step on."""
     config, protector = launch.config, Protector(required=launch.config.production)
@@ -115,9 +119,9 @@ async def serve(launch: Launch, listener: socket.socket, connection: socket.sock
     ready = await engine.ready()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    loop.set_exception_handler(lambda *_: log(Crashed(Part.SESSION)))
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    loop.set_exception_handler(hide_failure)
+    for ending in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(ending, stop.set)
 
     # The receipt key lives and dies with this process.
     receipt_key = Ed25519PrivateKey.generate()
@@ -144,7 +148,7 @@ async def serve(launch: Launch, listener: socket.socket, connection: socket.sock
 
 
 def main(arguments: list[str]) -> int:
-    """Start with: descriptor of the launch document, descriptor of the listener, descriptor of the engine's socket."""
+    """Start with descriptors of the launch document, the listener, and the engine's socket."""
     hide_tracebacks(Part.SESSION)
     launch_descriptor, listener_descriptor, engine_descriptor = (int(argument) for argument in arguments)
     with open(launch_descriptor, "rb") as file:  # noqa: PTH123 - a descriptor, not a path

@@ -25,7 +25,8 @@ class OuterAnswer(Enum):
     MALFORMED = (400, b'{"title":"bad request"}')
     UNKNOWN_KEY = (
         422,
-        b'{"type":"https://iana.org/assignments/http-problem-types#ohttp-key","title":"key identifier unknown"}',
+        b'{"type":"https://iana.org/assignments/http-problem-types#ohttp-key",'
+        b'"title":"key identifier unknown"}',
     )
     UNSUPPORTED_MEDIA = (415, b'{"title":"unsupported media type"}')
     METHOD_NOT_ALLOWED = (405, b'{"title":"method not allowed"}')
@@ -129,7 +130,7 @@ class RequestReceiver:
         return Opened(self._message.finish(), AnswerSealer(self._opener.response_sealer(), self._format))
 
     def _receive_head(self, data: bytes, now: float) -> bytes:
-        """Gather the key identifier and the encapsulated key, find the key, refuse a replay; return the rest."""
+        """Gather key identifier and encapsulated key, find the key, refuse a replay; return the rest."""
         self._head += data
         if len(self._head) < ohttp.HEAD_SIZE:
             return b""
@@ -185,7 +186,7 @@ class RequestReceiver:
 
 
 class _Message:
-    """The Binary HTTP message inside; the first thing wrong with it is kept, and the rest is not looked at."""
+    """The Binary HTTP message inside; after the first thing wrong with it the rest is not looked at."""
 
     def __init__(self) -> None:
         self._decoder = bhttp.RequestDecoder()
@@ -222,7 +223,7 @@ class _Message:
 
 
 def _check_fields(head: bhttp.RequestHead, size: int) -> Problem | None:
-    """Fields that would let two readers see two messages: refused, never smuggled (wire.md 7, tests 16 and 18)."""
+    """Fields that would let two readers see two messages: refused, never smuggled (wire.md 7.16, 7.18)."""
     names = [name for name, _ in head.fields]
     fields = dict(head.fields)
     if len(names) != len(fields) or "transfer-encoding" in fields:
@@ -238,7 +239,7 @@ def _check_fields(head: bhttp.RequestHead, size: int) -> Problem | None:
 
 
 class AnswerSealer:
-    """Seals the answer to one request, at once or piece by piece. An unchunked request gets one sealed whole."""
+    """Seals the answer to one request, at once or piece by piece; to an unchunked request always at once."""
 
     def __init__(self, sealer: ohttp.ResponseSealer, form: ohttp.Format) -> None:
         self._sealer, self._chunked = sealer, form is ohttp.Format.CHUNKED

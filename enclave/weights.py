@@ -34,16 +34,19 @@ def seal_stream(source: BinaryIO, manifest: Manifest) -> int:
     """Copy a stream into memory while hashing it, then seal the memory. Raises WeightsError and OSError."""
     descriptor = os.memfd_create("weights", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
-        digest = _copy(source, descriptor, manifest.size_bytes)
-        if digest != manifest.digest:
-            raise WeightsError(
-                f"the weights have the SHA-256 {digest.hex()}, {manifest.name} has {manifest.digest.hex()}"
-            )
+        _check(_copy(source, descriptor, manifest.size_bytes), manifest)
         fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, SEALS)
     except BaseException:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def _check(digest: bytes, manifest: Manifest) -> None:
+    if digest != manifest.digest:
+        raise WeightsError(
+            f"the weights have the SHA-256 {digest.hex()}, {manifest.name} has {manifest.digest.hex()}"
+        )
 
 
 def _copy(source: BinaryIO, descriptor: int, size_bytes: int) -> bytes:

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
+from typing_extensions import override
 
 from host import relay
 from host.health import claims_expire_at
@@ -24,7 +25,10 @@ def application(link: str) -> Starlette:
     """The ASGI application of one host in front of one enclave."""
 
     async def pass_on(request: Request) -> Response:
-        return Relayed(link, request.method, request.url.path, request.headers.get("content-type", ""))
+        try:
+            return Relayed(link, request.method, request.url.path, request.headers.get("content-type", ""))
+        except frames.FrameError:
+            return problem_response(relay.Problem.BAD_HEAD)
 
     async def health(_request: Request) -> Response:
         if not await is_healthy(link):
@@ -62,7 +66,8 @@ class Relayed(Response):
     def __init__(self, link: str, method: str, path: str, content_type: str) -> None:
         self._link, self._head = link, relay.request_head(method, path, content_type)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - the interface of ASGI
+    @override
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Relay until the answer is complete or the client goes away."""
         client = _Client(receive, send)
         try:
@@ -104,7 +109,7 @@ class _Client:
 
     async def refuse(self, problem: relay.Problem) -> None:
         if self._answering:
-            # The head is gone already. Ending the body without its terminator tells the client that it was cut.
+            # The head is gone already. A body that ends without its terminator tells that it was cut.
             raise ConnectionAbortedError(problem.name)
         await self.begin(relay.host_answer(problem))
         await self.write(problem.body(), more=False)

@@ -11,10 +11,9 @@ import json
 def claims_expire_at(evidence: bytes) -> int:
     """When the evidence in this document expires, in unix seconds; 0 for what is no evidence document."""
     try:
-        document: object = json.loads(evidence)
-        encoded: object = document["claims"] if isinstance(document, dict) else ""
-        claims: object = json.loads(base64.b64decode(str(encoded), validate=True))
-        expires: object = claims["exp"] if isinstance(claims, dict) else 0
-    except (ValueError, KeyError):
+        document: dict[str, str] = json.loads(evidence)
+        claims: dict[str, int] = json.loads(base64.b64decode(document["claims"], validate=True))
+        expires = claims["exp"]
+    except (ValueError, KeyError, TypeError, RecursionError):
         return 0
     return expires if type(expires) is int else 0

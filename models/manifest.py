@@ -5,7 +5,7 @@ import re
 import tomllib
 from dataclasses import dataclass
 from importlib import resources
-from typing import NewType
+from typing import NewType, TypeGuard
 
 WeightsDigest = NewType("WeightsDigest", bytes)  # SHA-256 of a GGUF file, 32 bytes
 
@@ -67,11 +67,11 @@ def find_manifest(name: str) -> Manifest:
 def parse_manifest(text: str) -> Manifest:
     """Read one manifest; every field is required but the source, and an unknown one is an error."""
     try:
-        table = tomllib.loads(text)
+        table: dict[str, object] = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ManifestError(f"not TOML: {error}") from None
     fields = _Table(table, "manifest")
-    source = table.pop("source", None)
+    source: object = table.pop("source", None)
     manifest = Manifest(
         name=fields.text("name", NAME),
         title=fields.text("title"),
@@ -89,7 +89,7 @@ def parse_manifest(text: str) -> Manifest:
 
 def _parse_source(table: object) -> WheelSource:
     """Read where the weights come from."""
-    if not isinstance(table, dict):
+    if not _is_table(table):
         raise ManifestError("[source] must be a table")
     fields = _Table(table, "source")
     source = WheelSource(
@@ -100,6 +100,10 @@ def _parse_source(table: object) -> WheelSource:
     )
     fields.finish()
     return source
+
+
+def _is_table(value: object) -> TypeGuard[dict[str, object]]:
+    return isinstance(value, dict)
 
 
 class _Table:

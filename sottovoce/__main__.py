@@ -27,9 +27,24 @@ examples:
   sottovoce chat http://localhost:8080 --simulated
 
 exit codes:
-  0 verified or answered   10 refused: it is not what the policy asks for   20 could not check: no answer, no policy
-  30 an answer was cut or tampered with   40 the enclave answered with an error   2 wrong usage
+   0  verified, or answered
+   2  wrong usage
+  10  refused: it is not what the policy asks for; nothing was sent
+  20  could not check: no answer, no evidence, no policy
+  30  an answer was cut or tampered with; what was printed is not to be used
+  40  the enclave answered with an error
 """
+
+# What can go wrong, the exit code for it, and how the sentence for a person begins.
+FAILURES: tuple[tuple[type[Exception], int, str], ...] = (
+    (EvidenceError, REFUSED, "refused, and nothing was sent:"),
+    (NoSuitableKeyError, REFUSED, "refused, and nothing was sent:"),
+    (UnreachableError, NOT_CHECKED, "could not check:"),
+    (NoPolicyError, NOT_CHECKED, "could not check:"),
+    (RefusedByHostError, NOT_CHECKED, "try again, or verify the enclave:"),
+    (AnswerError, BROKEN_ANSWER, "the answer is incomplete or not genuine, do not use it:"),
+    (ApiError, API_ERROR, "the enclave says:"),
+)
 
 
 def main() -> int:
@@ -40,18 +55,8 @@ def main() -> int:
         return command(arguments)
     except VerificationError as error:
         return refuse(arguments, error)
-    except (EvidenceError, NoSuitableKeyError) as error:
-        return fail(arguments, REFUSED, f"refused: {error}; nothing was sent")
-    except (UnreachableError, NoPolicyError) as error:
-        return fail(arguments, NOT_CHECKED, f"could not check: {error}")
-    except RefusedByHostError as error:
-        return fail(arguments, NOT_CHECKED, f"{error}; try again, or verify the enclave")
-    except AnswerError as error:
-        return fail(
-            arguments, BROKEN_ANSWER, f"the answer above is incomplete or not genuine, do not use it: {error}"
-        )
-    except ApiError as error:
-        return fail(arguments, API_ERROR, f"the enclave says: {error}")
+    except tuple(kind for kind, _, _ in FAILURES) as error:
+        return fail(arguments, error)
     except KeyboardInterrupt:
         return INTERRUPTED
 
@@ -60,53 +65,51 @@ def parser() -> argparse.ArgumentParser:
     """The commands and their options."""
     top = argparse.ArgumentParser(
         prog="sottovoce",
-        description="Talk to a language model on somebody else's machine, after checking that its operator cannot listen.",
+        description="Talk to a language model on somebody else's machine, "
+        "after checking that its operator cannot listen.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     top.add_argument("--version", action="version", version=metadata.version("sottovoce"))
     commands = top.add_subparsers(metavar="COMMAND", required=True)
-    checking = argparse.ArgumentParser(add_help=False)
-    checking.add_argument("url", metavar="URL", help="where the host is, for instance http://localhost:8080")
-    checking.add_argument(
-        "--policy", type=Path, metavar="FILE", help="TOML file that says what to accept (docs/policy.md)"
-    )
-    checking.add_argument(
-        "--simulated", action="store_true", help="accept this machine's own simulated enclave"
-    )
-    checking.add_argument(
-        "--any-machine", action="store_true", help="accept the right code on any genuine machine"
-    )
-    checking.add_argument("--json", action="store_true", help="print one JSON object, for programs")
-    _add(commands, checking, "verify", run_verify, "check an enclave and print every check")
-    asking = argparse.ArgumentParser(add_help=False)
-    asking.add_argument("--model", help="which model; the first that is served otherwise")
-    asking.add_argument("--max-tokens", type=int, metavar="N", help="the longest answer")
-    asking.add_argument(
-        "--temperature", type=float, metavar="T", help="0 takes the likeliest words, 2 is wild"
-    )
-    asking.add_argument("--seed", type=int, metavar="N", help="the same seed gives the same answer")
-    ask = _add(commands, checking, "ask", run_ask, "verify, then ask one question", asking)
+    checking, asking = checking_options(), asking_options()
+    verify = commands.add_parser("verify", parents=[checking], help="check an enclave and print every check")
+    verify.set_defaults(command=run_verify)
+    ask = commands.add_parser("ask", parents=[checking, asking], help="verify, then ask one question")
+    ask.set_defaults(command=run_ask)
     ask.add_argument("question", help='the question; "-" reads it from standard input')
-    _add(
-        commands, checking, "chat", run_chat, "verify, then talk; Ctrl-C stops an answer, Ctrl-D ends", asking
-    )
+    chat = commands.add_parser("chat", parents=[checking, asking], help="verify, then talk; Ctrl-D ends")
+    chat.set_defaults(command=run_chat)
     return top
 
 
-def _add(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
-    checking: argparse.ArgumentParser,
-    name: str,
-    command: Callable[[argparse.Namespace], int],
-    text: str,
-    *more: argparse.ArgumentParser,
-) -> argparse.ArgumentParser:
-    added = commands.add_parser(
-        name, parents=[checking, *more], help=text, description=text.capitalize() + "."
+def checking_options() -> argparse.ArgumentParser:
+    """What every command needs to know about trust."""
+    options = argparse.ArgumentParser(add_help=False)
+    options.add_argument("url", metavar="URL", help="where the host is, for instance http://localhost:8080")
+    options.add_argument(
+        "--policy", type=Path, metavar="FILE", help="what to accept (docs/attestation-policy.md)"
     )
-    added.set_defaults(command=command)
-    return added
+    options.add_argument(
+        "--simulated", action="store_true", help="accept this machine's own simulated enclave"
+    )
+    options.add_argument(
+        "--any-machine", action="store_true", help="accept the right code on any genuine machine"
+    )
+    options.add_argument("--json", action="store_true", help="print one JSON object, for programs")
+    return options
+
+
+def asking_options() -> argparse.ArgumentParser:
+    """How an answer is to be generated."""
+    options = argparse.ArgumentParser(add_help=False)
+    options.add_argument("--model", help="which model; otherwise the one that was attested")
+    options.add_argument("--max-tokens", type=int, metavar="N", help="the longest answer")
+    options.add_argument(
+        "--temperature", type=float, metavar="T", help="0 takes the likeliest words, 2 is wild"
+    )
+    options.add_argument("--seed", type=int, metavar="N", help="the same seed gives the same answer")
+    return options
 
 
 def policy_of(arguments: argparse.Namespace) -> Policy:
@@ -196,12 +199,13 @@ def refuse(arguments: argparse.Namespace, error: VerificationError) -> int:
     return REFUSED
 
 
-def fail(arguments: argparse.Namespace, code: int, sentence: str) -> int:
+def fail(arguments: argparse.Namespace, error: Exception) -> int:
     """Say what went wrong, in the form that was asked for."""
+    code, beginning = next((code, text) for kind, code, text in FAILURES if isinstance(error, kind))
     if arguments.json:
-        sys.stdout.write(json.dumps({"verified": False, "error": sentence, "checks": []}) + "\n")
+        sys.stdout.write(json.dumps({"verified": False, "error": str(error), "checks": []}) + "\n")
     else:
-        terminal.complain(sentence)
+        terminal.complain(f"{beginning} {error}")
     return code
 
 

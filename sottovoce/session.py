@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Requests and answers as ciphertext, without I/O (wire.md 6.9, 6.10).
 
-An exchange can only be made with a `VerifiedEnclave`, so nothing is ever sealed to a key that was not verified.
+An exchange can only be made with a `VerifiedEnclave`: nothing is ever sealed to a key that was not verified.
 Whatever stands outside the encryption (status, headers, lengths) is the host's word and decides nothing here.
 """
 

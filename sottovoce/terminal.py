@@ -52,7 +52,7 @@ def _mark(check: Check) -> Text:
 def _short(text: str) -> str:
     """The text with long digests cut in the middle; --json has them whole."""
     words = [f"{word[:12]}...{word[-4:]}" if len(word) > 48 else word for word in text.split(" ")]
-    return " ".join(words)
+    return printable(" ".join(words))
 
 
 def _summary(verdict: Verdict) -> Text:
@@ -76,7 +76,8 @@ def show_verified(verdict: Verdict) -> None:
     """One line above an answer: what was verified."""
     banner(verdict)
     assert verdict.claims is not None, "a verified enclave has claims"
-    line = f"verified {len(verdict.checks)} checks: {verdict.tee}, {model_name(verdict.claims.model)}, hybrid post-quantum"
+    model = model_name(verdict.claims.model)
+    line = f"verified {len(verdict.checks)} checks: {verdict.tee}, {model}, hybrid post-quantum"
     notes.print(Text(line, "green"))
 
 
@@ -93,4 +94,4 @@ def printable(text: str) -> str:
 
 def complain(sentence: str) -> None:
     """Say what went wrong and what to do."""
-    notes.print(Text(sentence, "bold red"))
+    notes.print(Text(printable(sentence), "bold red"))

@@ -3,7 +3,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -19,7 +19,7 @@ from sottovoce.session import Content, Event, Exchange, Head, TamperedResponse, 
 EVIDENCE_PATH = "/.well-known/attested-ohttp"
 GATEWAY_PATH = "/.well-known/ohttp-gateway"
 CONNECT_SECONDS, READ_SECONDS = 10.0, 120.0
-UNKNOWN_KEY = 422
+OK, UNKNOWN_KEY, INTERNAL_ERROR = 200, 422, 500
 MAX_EVIDENCE_BYTES = 1 << 16
 
 
@@ -28,7 +28,7 @@ class UnreachableError(Exception):
 
 
 class RefusedByHostError(Exception):
-    """The host did not pass the request on, or the enclave could not open it. The reason is the host's word."""
+    """The host did not pass the request on, or the enclave could not open it. Why is the host's word."""
 
 
 class ApiError(Exception):
@@ -50,14 +50,17 @@ class Turn:
 class Connection:
     """A verified enclave behind one URL.
 
-    Keys change every ten minutes: an enclave that does not know the key any more is verified again, once, and the
-    request is sealed anew.
+    Keys change every ten minutes: an enclave that does not know the key any more is verified again, once, and
+    the request is sealed anew.
     """
 
     def __init__(self, url: str, policy: Policy) -> None:
-        """Prepare; `verify` makes the first request."""
+        """Prepare; `verify` makes the first request. Raises UnreachableError for an impossible address."""
         timeout = httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS)
-        self._http = httpx.Client(base_url=url.rstrip("/"), timeout=timeout, trust_env=False)
+        try:
+            self._http = httpx.Client(base_url=url.rstrip("/"), timeout=timeout, trust_env=False)
+        except httpx.InvalidURL as error:
+            raise UnreachableError(f"there can be no host at {url}: {error}") from error
         self._policy = policy
         self._enclave: VerifiedEnclave | None = None
 
@@ -73,10 +76,10 @@ class Connection:
         """The evidence that the host hands out, unverified. Raises UnreachableError and EvidenceError."""
         try:
             with self._http.stream("GET", EVIDENCE_PATH) as response:
-                if response.status_code != httpx.codes.OK:
+                if response.status_code != OK:
                     raise UnreachableError(f"the host gives no evidence (status {response.status_code})")
                 return decode_evidence(_read_at_most(response, MAX_EVIDENCE_BYTES))
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, UnicodeError) as error:  # a name that cannot be a host's is a UnicodeError
             raise UnreachableError(f"the host cannot be reached: {error}") from error
 
     def verify(self) -> VerifiedEnclave:
@@ -100,14 +103,14 @@ class Connection:
         yield from _deltas(self.stream("POST", "/v1/chat/completions", json.dumps(request).encode()))
 
     def stream(self, method: str, path: str, content: bytes) -> Iterator[Event]:
-        """One exchange: its head, then its content piece by piece; it ends normally only when it is complete."""
+        """One exchange: its head, then its content piece by piece; it ends normally only when complete."""
         for attempt in range(2):
             enclave = self._enclave if self._enclave and attempt == 0 else self.verify()
             exchange = Exchange(enclave, method, path, content=content, content_type="application/json")
             with self._post(exchange) as response:
                 if response.status_code == UNKNOWN_KEY and attempt == 0:
                     continue
-                if response.status_code != httpx.codes.OK:
+                if response.status_code != OK:
                     raise RefusedByHostError(
                         f"the host answered {response.status_code} in place of the enclave"
                     )
@@ -119,7 +122,7 @@ class Connection:
         return _join(list(self.stream(method, path, content)))
 
     @contextmanager
-    def _post(self, exchange: Exchange) -> Iterator[httpx.Response]:
+    def _post(self, exchange: Exchange) -> Generator[httpx.Response]:
         headers = {"content-type": exchange.media_type, "incremental": "?1"}
         try:
             with self._http.stream("POST", GATEWAY_PATH, content=exchange.body, headers=headers) as response:
@@ -151,7 +154,7 @@ def _join(events: list[Event]) -> tuple[Head, bytes]:
 
 
 def _check(head: Head, body: bytes) -> None:
-    if head.status != httpx.codes.OK:
+    if head.status != OK:
         raise ApiError(head.status, _error_message(body))
 
 
@@ -166,7 +169,7 @@ def _deltas(events: Iterator[Event]) -> Iterator[str]:
     """The texts in a stream of server-sent events. Raises ApiError."""
     head, held = next(events), b""
     assert isinstance(head, Head), "an answer begins with its head"
-    if head.status != httpx.codes.OK:
+    if head.status != OK:
         _check(*_join([head, *events]))
     for event in events:
         assert isinstance(event, Content), "an answer has one head"
@@ -182,7 +185,7 @@ def _delta(line: bytes) -> Iterator[str]:
         return
     event = json.loads(text)
     if "error" in event:
-        raise ApiError(httpx.codes.INTERNAL_SERVER_ERROR, _error_message(text))
+        raise ApiError(INTERNAL_ERROR, _error_message(text))
     for choice in event["choices"]:
         content = choice["delta"].get("content", "")
         if content:

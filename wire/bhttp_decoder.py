@@ -10,7 +10,6 @@ from typing import TypeVar
 
 from wire import varint
 from wire.http_message import (
-    MAX_FIELDS,
     MAX_HEAD_BYTES,
     Content,
     End,
@@ -125,7 +124,8 @@ class _Decoder:
         self._events.append(head)
         yield from self._known_content() if known else self._open_content()
         source.allow(MAX_HEAD_BYTES)
-        self._events.append(End((yield from _fields(source, known=known))))
+        trailers = yield from _fields(source, known=known)
+        self._events.append(End(trailers))
         while not (yield from source.at_end()):
             if (yield from source.some(MAX_HEAD_BYTES)).strip(b"\0"):
                 raise MessageError("padding is not zero")
@@ -213,7 +213,8 @@ def _known_fields(source: _Source) -> _Step[Fields]:
     end = source.end_of((yield from _known_size(source)))
     fields: list[tuple[str, str]] = []
     while source.position < end:
-        fields.append((yield from _field(source, (yield from source.varint()), len(fields))))
+        name_size = yield from source.varint()
+        fields.append((yield from _field(source, name_size)))
     if source.position > end:
         raise MessageError("field runs past the end of its section")
     return tuple(fields)
@@ -222,14 +223,11 @@ def _known_fields(source: _Source) -> _Step[Fields]:
 def _open_fields(source: _Source) -> _Step[Fields]:
     fields: list[tuple[str, str]] = []
     while name_size := (yield from source.varint()):
-        fields.append((yield from _field(source, name_size, len(fields))))
+        fields.append((yield from _field(source, name_size)))
     return tuple(fields)
 
 
-def _field(source: _Source, name_size: int, number: int) -> _Step[tuple[str, str]]:
-    # Checked here as well as on the whole, so that nobody makes us collect more.
-    if number == MAX_FIELDS:
-        raise MessageError(f"more than {MAX_FIELDS} fields")
+def _field(source: _Source, name_size: int) -> _Step[tuple[str, str]]:
     name = yield from source.take(name_size)
     value = yield from source.text()
     return name.decode("latin-1"), value

@@ -9,6 +9,7 @@ import errno
 import hmac
 import os
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256, sha384, sha512
 from pathlib import Path
@@ -57,7 +58,8 @@ class SimulatedVendor:
         others use what it made.
         """
         if not folder.exists() or not any(folder.iterdir()):
-            _create(folder)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            store(folder, _new_vendor())
         root = parse_certificate(_read(folder, ROOT_CERTIFICATE))
         return SimulatedVendor(folder, root.fingerprint, _chip_id(_read(folder, CHIP_SEED)))
 
@@ -103,13 +105,12 @@ def code_measurement(root: Path) -> Measurement:
     return Measurement(digest.digest())
 
 
-def _create(folder: Path) -> None:
-    """Make everything in a folder beside it and rename that, so that no one ever sees a part."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
+def store(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write everything to a folder beside it and rename that, so that no one ever sees a part."""
     prefix = f".{folder.name}-"
     with tempfile.TemporaryDirectory(prefix=prefix, dir=folder.parent, ignore_cleanup_errors=True) as name:
         made = Path(name)
-        for file, content in _new_vendor().items():
+        for file, content in files.items():
             _write(made / file, content)
         try:
             made.rename(folder)

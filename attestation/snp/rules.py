@@ -5,6 +5,7 @@ import hmac
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
+from types import MappingProxyType
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature
@@ -28,7 +29,16 @@ P384_ORDER: Final = int(
     16,
 )
 
-TEE_OCTETS: Final = {VendorRoot.AMD: TeeOctet.SEV_SNP, VendorRoot.SIMULATED: TeeOctet.SIMULATED}
+TEE_OCTETS: Final = MappingProxyType(
+    {VendorRoot.AMD: TeeOctet.SEV_SNP, VendorRoot.SIMULATED: TeeOctet.SIMULATED}
+)
+_ROOT_NAMES: Final = MappingProxyType(
+    {
+        VendorRoot.AMD: "AMD's root",
+        VendorRoot.SIMULATED: "a SIMULATED root that the policy names,",
+        VendorRoot.UNKNOWN: "the unknown root",
+    }
+)
 
 
 def _report_structure(case: Case) -> Finding:
@@ -49,17 +59,11 @@ def _report_signature(case: Case) -> Finding:
 
 
 def _signing_key(case: Case) -> Finding:
-    match case.report.need().signing_key:
-        case SigningKey.VCEK:
-            return Finding(True, f"{SigningKey.VCEK.name}, certificate {_leaf_name(case.chain.need())}")
-        case SigningKey.VLEK:
-            raise NotEvaluatedError("reports signed by a cloud provider's VLEK are not supported yet")
-        case SigningKey.NONE:
-            return Finding(False, "a report that says it is not signed")
-
-
-def _leaf_name(chain: Chain) -> str:
-    return chain.leaf.certificate.subject.common_name
+    key = case.report.need().signing_key
+    if key is SigningKey.VLEK:
+        raise NotEvaluatedError("reports signed by a cloud provider's VLEK are not supported yet")
+    name = case.chain.need().leaf.certificate.subject.common_name
+    return Finding(key is SigningKey.VCEK, f"a report signed by {key.name}, with a {name} certificate")
 
 
 def _certificate_chain(case: Case) -> Finding:
@@ -70,13 +74,7 @@ def _certificate_chain(case: Case) -> Finding:
 
 def _trust_anchor(case: Case) -> Finding:
     vendor, fingerprint = case.vendor_root, case.chain.need().root.fingerprint.hex()
-    match vendor:
-        case VendorRoot.AMD:
-            return Finding(True, f"AMD's root {fingerprint}")
-        case VendorRoot.SIMULATED:
-            return Finding(True, f"SIMULATED root {fingerprint}, accepted by the policy")
-        case VendorRoot.UNKNOWN:
-            return Finding(False, f"root {fingerprint}")
+    return Finding(vendor is not VendorRoot.UNKNOWN, f"{_ROOT_NAMES[vendor]} {fingerprint}")
 
 
 def _certificate_validity(case: Case) -> Finding:

@@ -15,7 +15,7 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -63,7 +63,7 @@ class Step:
         self._shown = -1
 
     @contextmanager
-    def __call__(self, title: str) -> Iterator[None]:
+    def __call__(self, title: str) -> Generator[None]:
         """Show one step while it runs."""
         self._number += 1
         self._title, self._shown = title, -1
@@ -102,7 +102,7 @@ def library_wheel(python: Path, requirement: Path, step: Step) -> Path:
     1. The key: the locked digest of the source, this recipe, and the compiler.
     2. The source distribution, by digest.
     3. The libraries, by the CMake and Ninja of the locked environment.
-    4. The bindings around them, moved into the cache in one step, so that an interrupted build leaves nothing.
+    4. The bindings around them, moved into the cache in one step: an interrupted build leaves nothing.
     """
     folder = cache_folder() / "llama" / build_key(requirement)  # 1
     kept = sorted(folder.glob("*.whl"))
@@ -152,7 +152,7 @@ def check_compiler() -> None:
 
 def unpack_source(python: Path, requirement: Path, work: Path) -> Path:
     """Download the source distribution against its locked digest, and unpack it."""
-    command = [
+    command: list[str | Path] = [
         python,
         "-m",
         "pip",
@@ -178,7 +178,7 @@ def compile_libraries(python: Path, source: Path, build: Path, step: Step) -> No
     )
     tools = python.parent
     flags = f"-ffile-prefix-map={llama}=."
-    configure = [tools / "cmake", "-G", "Ninja", "-S", llama, "-B", build, *CMAKE_FLAGS]
+    configure: list[str | Path] = [tools / "cmake", "-G", "Ninja", "-S", llama, "-B", build, *CMAKE_FLAGS]
     places = [
         f"-DCMAKE_MAKE_PROGRAM={tools / 'ninja'}",
         f"-DCMAKE_C_FLAGS={flags}",
@@ -196,9 +196,9 @@ def pack_wheel(python: Path, source: Path, build: Path, folder: Path) -> Path:
     destination = source / "llama_cpp" / "lib"
     destination.mkdir(exist_ok=True)
     for name in LIBRARIES:
-        run([shutil.which("strip") or "strip", "-o", destination / name, build / "bin" / name], folder.parent)
+        run(["strip", "-o", destination / name, build / "bin" / name], folder.parent)
     (source / ".gitignore").unlink(missing_ok=True)  # it would keep the libraries out of the wheel
-    command = [
+    command: list[str | Path] = [
         python,
         "-m",
         "pip",
@@ -212,7 +212,7 @@ def pack_wheel(python: Path, source: Path, build: Path, folder: Path) -> Path:
     return next(folder.glob("*.whl"))
 
 
-def run(command: list[str | Path], work: Path, step: Step | None = None) -> None:
+def run(command: Sequence[str | Path], work: Path, step: Step | None = None) -> None:
     """Run one command with its output in a log file; on failure show the log's end."""
     log = work / "log"
     with log.open("w", encoding="utf-8") as output:

@@ -70,7 +70,9 @@ class Completion:
 
     def usage_event(self) -> bytes:
         """The event that tells token counts."""
-        return _event(self._envelope("chat.completion.chunk") | {"choices": [], "usage": self.usage()})
+        return _event(
+            self._envelope("chat.completion.chunk") | {"choices": list[object](), "usage": self.usage()}
+        )
 
     def _envelope(self, kind: str) -> dict[str, object]:
         return {"id": self.identifier, "object": kind, "created": self.created, "model": self.model}

@@ -42,37 +42,12 @@ from enclave.engine.text import TextAssembler
 from enclave.events import Crashed, Part, Unprotected, hide_tracebacks, log
 from enclave.protection import Protector, before_secrets, only_system_calls, without_files
 
-# read, write, close, poll, mmap, mprotect, munmap, brk, rt_sigprocmask, rt_sigreturn, sched_yield, mremap, madvise,
-# getpid, sendto, recvfrom, exit, gettid, futex, sched_getaffinity, clock_gettime, clock_nanosleep, exit_group, tgkill,
-# getrandom, rseq
-SYSTEM_CALLS = (
-    0,
-    1,
-    3,
-    7,
-    9,
-    10,
-    11,
-    12,
-    14,
-    15,
-    24,
-    25,
-    28,
-    39,
-    44,
-    45,
-    60,
-    186,
-    202,
-    204,
-    228,
-    230,
-    231,
-    234,
-    318,
-    334,
-)
+# No call that opens, connects, executes or creates.
+SYSTEM_CALLS = """
+    read write close poll mmap mprotect munmap brk rt_sigprocmask rt_sigreturn sched_yield mremap madvise
+    getpid sendto recvfrom exit gettid futex sched_getaffinity clock_gettime clock_nanosleep exit_group tgkill
+    getrandom rseq
+"""
 RECEIVE_BYTES = 1 << 16
 
 
@@ -218,7 +193,7 @@ def run(
 
 
 def main(arguments: list[str]) -> int:
-    """Start with: descriptor of the weights, descriptor of the socket, protections required, context, threads."""
+    """Start with descriptors of weights and socket, then protections required, context, threads."""
     hide_tracebacks(Part.ENGINE)
     weights, descriptor, required, context_tokens, threads = (int(argument) for argument in arguments)
     try:

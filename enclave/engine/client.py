@@ -2,7 +2,8 @@
 """The session process's end of the socketpair: one generation at a time, the next ones wait their turn."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from enclave.engine.protocol import (
@@ -41,9 +42,9 @@ class Engine:
     ) -> None:
         """Join the streams of the socketpair; at most this many requests wait for their turn."""
         self._reader, self._writer = reader, writer
-        self._reports = self._read()
+        self._report_reader, self._arrived = ReportReader(), deque[Report]()
         self._turn = asyncio.Lock()
-        self._waiting, self._most_waiting = 0, waiting_requests
+        self._present, self._most_present = 0, 1 + waiting_requests
         self._last_generation = 0
 
     async def ready(self) -> Ready:
@@ -56,29 +57,26 @@ class Engine:
     @asynccontextmanager
     async def generation(
         self, turns: tuple[Turn, ...], sampling: Sampling, *, max_tokens: int, stop: tuple[str, ...]
-    ) -> AsyncIterator[AsyncIterator[Begun | Text | Finished | Rejected]]:
+    ) -> AsyncGenerator[AsyncIterator[Begun | Text | Finished | Rejected]]:
         """Wait for a turn, then give the reports of one generation. Leaving early cancels it.
 
         Raises BusyError when too many wait, and EngineGoneError.
         """
-        if self._waiting > self._most_waiting:
+        if self._present >= self._most_present:
             raise BusyError
-        self._waiting += 1
+        self._present += 1
         try:
-            await self._turn.acquire()
+            async with self._turn:
+                self._last_generation += 1
+                number = self._last_generation
+                reports = _Reports(self, number)
+                try:
+                    await self._send(Generate(number, turns, sampling, max_tokens, stop))
+                    yield reports
+                finally:
+                    await asyncio.shield(self._drain(reports))
         finally:
-            self._waiting -= 1
-        try:
-            self._last_generation += 1
-            number = self._last_generation
-            await self._send(Generate(number, turns, sampling, max_tokens, stop))
-            reports = _Reports(self, number)
-            try:
-                yield reports
-            finally:
-                await asyncio.shield(self._drain(reports))
-        finally:
-            self._turn.release()
+            self._present -= 1
 
     async def _drain(self, reports: "_Reports") -> None:
         """See that the engine is idle again before anyone else has a turn."""
@@ -97,16 +95,16 @@ class Engine:
         return report
 
     async def _next(self) -> Report:
+        # A caller may be cancelled while it waits; what has arrived stays for the one that drains.
         try:
-            return await anext(self._reports)
-        except (StopAsyncIteration, OSError, ProtocolError):
+            while not self._arrived:
+                data = await self._reader.read(RECEIVE_BYTES)
+                if not data:
+                    raise EngineGoneError
+                self._arrived.extend(self._report_reader.receive(data))
+        except (OSError, ProtocolError):
             raise EngineGoneError from None
-
-    async def _read(self) -> AsyncIterator[Report]:
-        reader = ReportReader()
-        while data := await self._reader.read(RECEIVE_BYTES):
-            for report in reader.receive(data):
-                yield report
+        return self._arrived.popleft()
 
     async def _send(self, command: Command) -> None:
         try:

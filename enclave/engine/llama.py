@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from llama_cpp import llama_cpp as library
 
 from enclave.engine.protocol import Sampling
 
-# Prompts are decoded in steps of a fixed grid, so that a cancellation never waits for more than one (engine.md 3.3).
+# Prompts are decoded in steps of a fixed grid: a cancellation never waits for more than one (engine.md 3.3).
 CHUNK_TOKENS = 64
 FLASH_ATTENTION_ON = 1
 PIECE_BYTES = 256
@@ -119,7 +119,7 @@ class Model:
 
 
 @contextmanager
-def sampler(sampling: Sampling) -> Iterator[library.llama_sampler_p]:
+def sampler(sampling: Sampling) -> Generator[library.llama_sampler_p]:
     """A chain of samplers in C, freed at the end."""
     chain = library.llama_sampler_chain_init(library.llama_sampler_chain_default_params())
     if sampling.temperature:

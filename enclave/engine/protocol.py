@@ -7,6 +7,7 @@ from typing import Annotated, TypeVar
 
 import msgspec
 from msgspec import Meta
+from typing_extensions import override
 
 MAX_MESSAGE_BYTES = 4 << 20
 LENGTH_BYTES = 4
@@ -45,6 +46,7 @@ class Turn(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=T
     role: Role
     content: str
 
+    @override
     def __repr__(self) -> str:
         """Say who spoke, not what."""
         return f"Turn({self.role})"
@@ -67,6 +69,7 @@ class Generate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="gen
     max_tokens: int
     stop: tuple[str, ...]
 
+    @override
     def __repr__(self) -> str:
         """Say which generation, not what is in it."""
         return f"Generate({self.generation})"
@@ -100,6 +103,7 @@ class Text(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="text"):
     generation: int
     text: str
 
+    @override
     def __repr__(self) -> str:
         """Say which generation, not what is in it."""
         return f"Text({self.generation})"
@@ -159,7 +163,7 @@ def _decode(bodies: Iterator[bytes], decoder: "msgspec.msgpack.Decoder[_Message]
     for body in bodies:
         try:
             yield decoder.decode(body)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             raise ProtocolError("not a message of this protocol") from None
 
 

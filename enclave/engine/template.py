@@ -18,7 +18,7 @@ class ChatTemplate:
 
     def __init__(self, source: str, *, begin: str, end: str) -> None:
         """Take the template's source, and the texts of the tokens that begin and end a sequence."""
-        environment = ImmutableSandboxedEnvironment(  # noqa: S701 - a prompt is no HTML
+        environment = ImmutableSandboxedEnvironment(
             trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
         )
         self._template = environment.from_string(source)

@@ -31,10 +31,12 @@ class TextAssembler:
         if self.stopped:
             return ""
         text = self._held + more
-        found = [position for position in map(text.find, self._stop) if position >= 0]
+        starts = {stop: text.find(stop) for stop in self._stop}
+        # What is complete first ends the text, so that it does not matter how the tokens lie.
+        found = [(start + len(stop), start) for stop, start in starts.items() if start >= 0]
         if found:
             self.stopped, self._held = True, ""
-            return text[: min(found)]
+            return text[: min(found)[1]]
         safe = len(text) - self._possible_start(text)
         self._held = text[safe:]
         return text[:safe]

@@ -51,17 +51,25 @@ CLAIMS = Claims(
 )
 
 
-@cache
 def vendor(name: str = "house") -> SimulatedVendor:
     """A vendor that lasts for the whole test run: its RSA keys take a second to make."""
+    return _vendor(name)
+
+
+def guest(name: str = "house") -> SimulatedGuest:
+    """A guest with MEASUREMENT, started at NOW."""
+    return _guest(name)
+
+
+@cache
+def _vendor(name: str) -> SimulatedVendor:
     folder = Path(tempfile.mkdtemp(prefix="sottovoce-test-"))
     atexit.register(shutil.rmtree, folder)
     return SimulatedVendor.open(folder / name)
 
 
 @cache
-def guest(name: str = "house") -> SimulatedGuest:
-    """A guest with MEASUREMENT, started at NOW."""
+def _guest(name: str) -> SimulatedGuest:
     return vendor(name).power_on(MEASUREMENT, now=NOW)
 
 

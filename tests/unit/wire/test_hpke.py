@@ -140,8 +140,11 @@ def test_other_info_or_algorithm_opens_nothing() -> None:
 @pytest.mark.parametrize("kem", Kem)
 def test_key_of_another_kind_opens_nothing(kem: Kem) -> None:
     other = Kem.X_WING if kem is Kem.X25519 else Kem.X25519
-    with pytest.raises(hpke.OpenError):
-        hpke.setup_recipient(suite_of(other), hpke.generate(kem), bytes(other.enc_size), INFO)
+    private_key = hpke.generate(kem)
+    _, enc = hpke.encapsulate(kem, private_key.public_key)
+    for sent in (enc, bytes(other.enc_size)):
+        with pytest.raises(hpke.OpenError):
+            hpke.setup_recipient(suite_of(other), private_key, sent, INFO)
 
 
 @pytest.mark.parametrize("kem", Kem)

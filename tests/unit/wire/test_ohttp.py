@@ -63,7 +63,7 @@ def test_published_exchange_byte_for_byte(name: str) -> None:
 
 @few
 @given(st.sampled_from(Kem), st.sampled_from(ALL), CHUNKS, CHUNKS, CUTS, CUTS)
-def test_chunked_exchange_survives_any_split(  # noqa: PLR0913
+def test_chunked_exchange_survives_any_split(
     kem: Kem,
     suite: tuple[Kdf, Aead],
     request: tuple[list[bytes], bytes],

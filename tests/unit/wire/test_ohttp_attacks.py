@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""OHTTP bodies that somebody touched (wire.md 7, tests 1, 3, 5, 10 to 15): never other plaintext than was sent."""
+"""OHTTP bodies that somebody touched (wire.md 7, tests 1, 3, 5, 10-15) yield nothing that was not sent."""
 
 import itertools
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.unit.wire.support import REFUSALS, SUITES, new_key, open_request, seal
+from tests.unit.wire.support import REFUSALS, SUITES, new_key, open_request, seal, split
 from wire import ohttp, varint
 from wire.hpke import Aead, Kdf, Kem, PrivateKey, SenderContext, Suite, setup_sender
 from wire.ohttp import Format
 
 CHUNKS = [b"first chunk", b"2", b"third", b"last"]
+EVERY_BIT = (1, 2, 4, 8, 16, 32, 64, 128)
 START = ohttp.HEAD_SIZE + Kem.X25519.enc_size
 
 
@@ -29,22 +30,32 @@ def sealed_response() -> tuple[ohttp.RequestSealer, list[bytes]]:
     return sealer, seal(opener.response_sealer(), CHUNKS)
 
 
+def feed(opener: ohttp.RequestOpener | ohttp.ResponseOpener, body: bytes) -> None:
+    """Open a body piece by piece. Whatever comes out before a refusal is what was sent, in order."""
+    opened: list[bytes] = []
+    for piece in split(body, range(0, len(body), 5)):
+        opened += opener.receive(piece)
+        assert opened == CHUNKS[: len(opened)]
+    opener.end()
+
+
+def feed_request(body: bytes, private_key: PrivateKey, form: Format) -> None:
+    head = ohttp.RequestHead.decode(body[: ohttp.HEAD_SIZE])
+    start = ohttp.HEAD_SIZE + head.suite.kem.enc_size
+    feed(ohttp.RequestOpener(head, form, private_key, body[ohttp.HEAD_SIZE : start]), body[start:])
+
+
 def refuse_request(body: bytes, private_key: PrivateKey, form: Format = Format.CHUNKED) -> None:
     with pytest.raises(REFUSALS):
-        open_request(body, private_key, form)
+        feed_request(body, private_key, form)
 
 
 def refuse_response(body: bytes, opener: ohttp.ResponseOpener) -> None:
-    """Whatever comes out before the refusal is what was sent, in order."""
-    opened: list[bytes] = []
     with pytest.raises((ohttp.OpenError, ohttp.Truncated)):
-        for number in range(len(body)):
-            opened += opener.receive(body[number : number + 1])
-            assert opened == CHUNKS[: len(opened)]
-        opener.end()
+        feed(opener, body)
 
 
-def flips(body: bytes, masks: tuple[int, ...] = tuple(1 << bit for bit in range(8))) -> Iterator[bytes]:
+def flips(body: bytes, masks: tuple[int, ...] = EVERY_BIT) -> Iterator[bytes]:
     for position, mask in itertools.product(range(len(body)), masks):
         changed = bytearray(body)
         changed[position] ^= mask
@@ -111,6 +122,26 @@ def test_truncation_between_chunks_is_told_apart() -> None:
         opener = sealer.response_opener()
         opener.receive(b"".join(sealed[:count]))
         with pytest.raises(ohttp.Truncated):
+            opener.end()
+
+
+def test_truncation_within_a_chunk_is_told_apart() -> None:
+    opener, body = crafted(lambda context: framed(context.seal(b"x" * 100)))
+    assert opener.receive(body[:-1]) == []
+    with pytest.raises(ohttp.Truncated):
+        opener.end()
+
+
+def test_response_that_ends_within_its_nonce_is_truncated() -> None:
+    sealer, sealed = sealed_response()
+    for size in (0, 31):
+        opener = sealer.response_opener()
+        assert opener.receive(sealed[0][:size]) == []
+        with pytest.raises(ohttp.Truncated):
+            opener.end()
+        with pytest.raises(RuntimeError, match="after its end"):
+            opener.receive(sealed[0][size:])
+        with pytest.raises(RuntimeError, match="after its end"):
             opener.end()
 
 
