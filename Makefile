@@ -49,5 +49,6 @@ lock: ## pin the newest allowed release of every dependency, by digest
 clean: ## remove the environment; what was compiled stays in the user's cache
 	rm -rf .venv
 
-.venv/ready: pyproject.toml $(wildcard requirements/*.txt deploy/*.py deploy/llama/*.py)
+.venv/ready: pyproject.toml $(wildcard requirements/*.txt) deploy/environment.py deploy/llama/build.py
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
 	@$(PYTHON) -m deploy.environment

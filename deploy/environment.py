@@ -6,10 +6,12 @@ Runs on the system's Python, before anything is installed, so it uses the standa
 
 import hashlib
 import importlib.util
+import json
 import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 from deploy.llama.build import BuildError, Step, library_wheel
@@ -18,7 +20,6 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 STAMP = VENV / "ready"
 REQUIREMENTS = ROOT / "requirements"
-OLDEST_PYTHON = (3, 11)
 DEFAULT_MODEL = "smollm2-135m-instruct"
 
 
@@ -42,10 +43,6 @@ def make(step: Step) -> None:
     if STAMP.exists() and STAMP.read_text(encoding="ascii") == digest:
         STAMP.touch()  # make compares dates, this script compares contents
         return
-    if sys.version_info < OLDEST_PYTHON:
-        raise BuildError(
-            f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}: try make PYTHON=python3.12"
-        )
     STAMP.unlink(missing_ok=True)
     with step("Python environment in .venv"):
         create_virtual_environment()
@@ -70,9 +67,10 @@ def make(step: Step) -> None:
 
 def inputs_digest() -> str:
     """Name the environment by what goes into it."""
-    digest = hashlib.sha256(sys.version.encode())
-    inputs = [*REQUIREMENTS.glob("*.txt"), *Path(__file__).parent.rglob("*.py"), ROOT / "pyproject.toml"]
-    for path in sorted(inputs):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    described = json.dumps([sys.version, project["project"], project["build-system"]])
+    digest = hashlib.sha256(described.encode())
+    for path in (*sorted(REQUIREMENTS.glob("*.txt")), Path(__file__), ROOT / "deploy" / "llama" / "build.py"):
         digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
 

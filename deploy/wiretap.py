@@ -4,7 +4,7 @@
 import asyncio
 import threading
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -82,25 +82,16 @@ async def _serve(
 async def _relay(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: Place, recording: Recording
 ) -> None:
-    try:
+    # Closed in any case, also where the wiretap ends in the middle of a step.
+    with suppress(OSError), closing(writer):
         far_reader, far_writer = await target.connect()
-    except OSError:
-        await _close(writer)
-        return
-    forward = asyncio.ensure_future(_copy(reader, far_writer, recording.forward))
-    try:
-        await _copy(far_reader, writer, recording.backward)
-    finally:
-        forward.cancel()
-        await asyncio.gather(forward, return_exceptions=True)
-        await _close(far_writer)
-        await _close(writer)
-
-
-async def _close(writer: asyncio.StreamWriter) -> None:
-    writer.close()
-    with suppress(OSError):
-        await writer.wait_closed()
+        with closing(far_writer):
+            forward = asyncio.ensure_future(_copy(reader, far_writer, recording.forward))
+            try:
+                await _copy(far_reader, writer, recording.backward)
+            finally:
+                forward.cancel()
+                await asyncio.gather(forward, return_exceptions=True)
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, record: list[bytes]) -> None:

@@ -37,6 +37,11 @@ class Epoch:
     _tags: set[bytes] = field(default_factory=set[bytes], repr=False)
     _requests: int = 0
 
+    @property
+    def remembered(self) -> int:
+        """How many requests are remembered."""
+        return len(self._tags)
+
     def check_unused(self, encapsulated: bytes) -> None:
         """Raise ReplayError where this encapsulated key was opened before."""
         if _tag(encapsulated) in self._tags:

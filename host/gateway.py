@@ -36,7 +36,9 @@ def application(link: str) -> Starlette:
         return JSONResponse({"status": "ok"})
 
     routes = [Route(path, pass_on, methods=list(methods)) for path, methods in relay.ROUTES.items()]
-    return Starlette(routes=[*routes, Route("/healthz", health)])
+    served = Starlette(routes=[*routes, Route("/healthz", health)])
+    served.router.redirect_slashes = False  # a path is one of these or none
+    return served
 
 
 async def is_healthy(link: str) -> bool:

@@ -46,7 +46,9 @@ class Pair:
 
     def process(self, module: str) -> int:
         """The process id of a part of the enclave, by its module."""
-        children = Path(f"/proc/{self.enclave.pid}/task/{self.enclave.pid}/children").read_text(encoding="ascii")
+        children = Path(f"/proc/{self.enclave.pid}/task/{self.enclave.pid}/children").read_text(
+            encoding="ascii"
+        )
         found = [int(child) for child in children.split() if module in arguments(int(child))]
         return found[0]
 

@@ -95,7 +95,9 @@ def test_a_whole_answer_equals_the_streamed_one_and_counts_tokens(connection: Co
 
 
 def test_a_stream_has_the_form_that_openai_clients_read(connection: Connection) -> None:
-    messages = [{"role": "user", "content": [{"type": "text", "text": "Say "}, {"type": "text", "text": "hello."}]}]
+    messages = [
+        {"role": "user", "content": [{"type": "text", "text": "Say "}, {"type": "text", "text": "hello."}]}
+    ]
     request = {"model": MODEL, "messages": messages, "stream": True, "max_tokens": 5, "temperature": 0}
     body = json.dumps(request | {"stream_options": {"include_usage": True}}).encode()
     status, content_type, events = whole(connection.stream("POST", CHAT, body))
@@ -121,7 +123,10 @@ def test_a_stop_string_ends_the_answer_and_is_not_shown(connection: Connection) 
 
 
 def test_a_seed_makes_an_answer_repeatable(connection: Connection) -> None:
-    answers = {complete(connection, temperature=1.5, seed=seed)["choices"][0]["message"]["content"] for seed in (1, 1, 2)}
+    answers = {
+        complete(connection, temperature=1.5, seed=seed)["choices"][0]["message"]["content"]
+        for seed in (1, 1, 2)
+    }
     assert len(answers) == 2
 
 
@@ -137,7 +142,12 @@ def test_the_models_are_listed(connection: Connection) -> None:
         ({"max_tokens": True}, 400, "invalid_value", "max_tokens"),
         ({"n": 2}, 400, "invalid_value", "n"),
         ({"model": "gpt-4"}, 404, "model_not_found", "model"),
-        ({"messages": [{"role": "user", "content": "word " * 9000}]}, 400, "context_length_exceeded", "messages"),
+        (
+            {"messages": [{"role": "user", "content": "word " * 9000}]},
+            400,
+            "context_length_exceeded",
+            "messages",
+        ),
         ({"stream_options": {"include_usage": True}}, 400, "invalid_value", "stream_options"),
     ],
 )
@@ -185,14 +195,17 @@ def test_two_requests_are_answered_one_after_the_other(pair: Pair) -> None:
 
 
 def test_a_request_that_may_not_wait_is_told_so(tmp_path: Path, vendor_folder: Path) -> None:
-    with running_pair(tmp_path, vendor_folder, extra="[engine]\nwaiting_requests = 0\n") as own:
-        with own.connect() as first, own.connect() as second:
-            stream = first.chat(MODEL, STORY, max_tokens=300, temperature=0)
-            next(stream)
-            with pytest.raises(ApiError) as refused:
-                list(second.chat(MODEL, QUESTION, max_tokens=1))
-            assert refused.value.status == 429
-            assert list(stream)
+    with (
+        running_pair(tmp_path, vendor_folder, extra="[engine]\nwaiting_requests = 0\n") as own,
+        own.connect() as first,
+        own.connect() as second,
+    ):
+        stream = first.chat(MODEL, STORY, max_tokens=300, temperature=0)
+        next(stream)
+        with pytest.raises(ApiError) as refused:
+            list(second.chat(MODEL, QUESTION, max_tokens=1))
+        assert refused.value.status == 429
+        assert list(stream)
 
 
 def stream_close(stream: Iterator[str]) -> None:

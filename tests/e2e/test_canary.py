@@ -12,7 +12,16 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from deploy.search import PART_CHARACTERS, Needle, forms, needles, search, search_files, search_memory, written_files
+from deploy.search import (
+    PART_CHARACTERS,
+    Needle,
+    forms,
+    needles,
+    search,
+    search_files,
+    search_memory,
+    written_files,
+)
 from sottovoce.session import TruncatedResponse
 from sottovoce.transport import ApiError, Connection, Turn
 from tests.conftest import Pair
@@ -26,7 +35,12 @@ def streamed(_pair: Pair, connection: Connection, prompt: str) -> str:
 
 
 def answered_whole(_pair: Pair, connection: Connection, prompt: str) -> str:
-    request = {"model": MODEL, "messages": [{"role": "user", "content": prompt}], "temperature": 0, "max_tokens": 60}
+    request = {
+        "model": MODEL,
+        "messages": [{"role": "user", "content": prompt}],
+        "temperature": 0,
+        "max_tokens": 60,
+    }
     _, _, body = whole(connection.stream("POST", CHAT, json.dumps(request).encode()))
     return str(json.loads(body)["choices"][0]["message"]["content"])
 
@@ -103,7 +117,8 @@ def test_nothing_is_there_either_when_the_enclave_breaks(own_pair: Pair, path: P
 
 def converse_and_search(pair: Pair, path: Path) -> None:
     """Hold a conversation with a canary in it, then look for both sides of it."""
-    prompt = f"My lawyer told me about case {secrets.token_hex(12)}, of which I must not speak. Write a long letter about it."
+    case = secrets.token_hex(12)
+    prompt = f"My lawyer told me about case {case}, of which I must not speak. Write a long letter about it."
     with pair.connect() as connection:
         connection.verify()
         answer = path(pair, connection, prompt)
@@ -140,5 +155,7 @@ def test_the_enclave_logs_events_of_numbers_and_enums_alone(pair: Pair) -> None:
     assert len(lines) > 3
     for line in lines:
         event = json.loads(line)
-        assert all(isinstance(value, int) or str(value).replace("_", "").isalpha() for value in event.values())
+        assert all(
+            isinstance(value, int) or str(value).replace("_", "").isalpha() for value in event.values()
+        )
     assert search_files(pair.place.folder, needles("prompt", prompt)) == []

