@@ -7,7 +7,7 @@ explicit value. Its text form is TOML:
     version = 1
     measurements = ["<96 hex digits>"]          # launch digests of accepted images
     machines = ["<128 hex digits>"]             # chip ids, or "any"
-    models = ["<64 hex digits>"]                # SHA-256 of model descriptions, or "any"
+    models = ["<64 hex digits>"]                # SHA-256 of weights files, or "any"
     audiences = ["https://llm.example"]         # optional: origins whose enclaves are meant
     products = ["genoa", "turin"]               # optional
     max_validity_seconds = 1260                 # optional: longest life of evidence

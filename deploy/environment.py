@@ -83,6 +83,7 @@ def create_virtual_environment() -> None:
         )
     shutil.rmtree(VENV, ignore_errors=True)
     run(sys.executable, "-m", "venv", VENV)
+    pip("uninstall", "--yes", "setuptools")  # it would load itself into every process, the enclave's too
 
 
 def pip(*arguments: str | Path) -> None:

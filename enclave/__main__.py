@@ -26,10 +26,17 @@ from enclave.listener import listening
 from enclave.weights import WeightsError, seal_weights
 from models.manifest import Manifest, ManifestError, find_manifest, parse_manifest
 
-# Memory that is freed is filled, so that text does not outlive its request. Numpy is loaded but not used.
-CHILD_ENVIRONMENT = {"MALLOC_PERTURB_": "165", "OPENBLAS_NUM_THREADS": "1", "PATH": "", "LC_ALL": "C.UTF-8"}
-# Isolated from environment variables and the working directory, and without writing compiled files.
-PYTHON = (sys.executable, "-I", "-B", "-W", "ignore", "-m")
+# All memory comes from malloc, and what is freed is filled: text does not outlive its request (engine.md
+# 4). Numpy comes with llama.cpp's bindings and is not used; it gets one thread.
+CHILD_ENVIRONMENT = {
+    "GLIBC_TUNABLES": "glibc.malloc.perturb=165:glibc.malloc.tcache_count=0",  # cached chunks are not filled
+    "LC_ALL": "C.UTF-8",
+    "OPENBLAS_NUM_THREADS": "1",
+    "PATH": "",
+    "PYTHONMALLOC": "malloc",
+}
+# Without the working directory or the user's packages on the path, and without writing compiled files.
+PYTHON = (sys.executable, "-P", "-s", "-B", "-W", "ignore", "-m")
 GRACE_SECONDS = 3.0
 QUICK_SECONDS, MOST_QUICK_ENDS = 10.0, 3
 

@@ -13,7 +13,6 @@ from enclave.protection import Protection
 class Part(StrEnum):
     """A process of the enclave."""
 
-    SUPERVISOR = auto()
     SESSION = auto()
     ENGINE = auto()
 
@@ -25,7 +24,6 @@ class Outcome(StrEnum):
     REFUSED = auto()
     ABORTED = auto()
     CANCELLED = auto()
-    FAILED = auto()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,7 @@ from wire import hpke, ohttp
 ROTATION_SECONDS = 600
 GRACE_SECONDS = 60  # for requests that were on their way when the keys changed
 HARD_LIFE_SECONDS = 1200  # where no evidence can be had for new keys
-MAX_TAGS = 1 << 18  # 98 bytes each; the keys rotate early instead of forgetting one
-MAX_REQUESTS = 1 << 20
+MAX_TAGS = 1 << 18  # 98 bytes each, one for each request; the keys rotate early instead of forgetting one
 TAG_BYTES = 16
 
 _AES_128 = (hpke.Kdf.HKDF_SHA256, hpke.Aead.AES_128_GCM)
@@ -35,7 +34,6 @@ class Epoch:
     keys: dict[int, hpke.PrivateKey] = field(repr=False)
     key_list: bytes
     _tags: set[bytes] = field(default_factory=set[bytes], repr=False)
-    _requests: int = 0
 
     @property
     def remembered(self) -> int:
@@ -51,12 +49,14 @@ class Epoch:
         """Note that a request was opened; it is never forgotten while the keys live."""
         self.check_unused(encapsulated)
         self._tags.add(_tag(encapsulated))
-        self._requests += 1
 
     def is_worn(self, now: float) -> bool:
         """Whether the keys are to be replaced: by age, or because they opened enough."""
-        worn = len(self._tags) >= MAX_TAGS or self._requests >= MAX_REQUESTS
-        return worn or now - self.born >= ROTATION_SECONDS
+        return len(self._tags) >= MAX_TAGS or now - self.born >= ROTATION_SECONDS
+
+    def is_dead(self, now: float) -> bool:
+        """Whether the keys may open nothing any more."""
+        return now - self.born >= HARD_LIFE_SECONDS
 
 
 class KeyRing:
@@ -96,9 +96,9 @@ class KeyRing:
 
     def expire(self, now: float) -> None:
         """Erase keys whose time is over."""
-        if self._retiring and now - self._retired_at >= GRACE_SECONDS:
+        if self._retiring and (now - self._retired_at >= GRACE_SECONDS or self._retiring.is_dead(now)):
             self._retiring = None
-        if self._current and now - self._current.born >= HARD_LIFE_SECONDS:
+        if self._current and self._current.is_dead(now):
             self._current = None
 
     def is_alive(self, now: float) -> bool:

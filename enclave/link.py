@@ -2,6 +2,7 @@
 """The connection from the host: one stream per exchange, ciphertext and public documents (wire.md 6.1)."""
 
 import asyncio
+import gc
 import select
 import socket
 import time
@@ -68,9 +69,13 @@ class Link:
             log(Exchanged(Outcome.ABORTED, 0))
         except (OSError, _Gone):
             log(Exchanged(Outcome.CANCELLED, 0))
+        else:
+            return
         finally:
             self._active -= 1
             writer.close()
+        # An exchange that ended by an exception leaves references in circles; what it held goes now, not some day.
+        asyncio.get_running_loop().call_soon(gc.collect)
 
     async def _exchange(self, connection: "_Connection") -> None:
         if self._active > MAX_EXCHANGES:

@@ -25,6 +25,7 @@ def listen(address: str) -> socket.socket:
     """A listening socket for `unix:PATH`, `tcp:HOST:PORT` or `vsock:CID:PORT`. Raises OSError."""
     scheme, _, place = address.partition(":")
     if scheme == "unix":
+        _remove_abandoned(Path(place))
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(place)
     elif scheme == "vsock":
@@ -33,6 +34,18 @@ def listen(address: str) -> socket.socket:
         listener.bind((int(context), int(port)))
     else:
         host, _, port = place.rpartition(":")
-        listener = socket.create_server((host, int(port)))
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.create_server((host.strip("[]"), int(port)), family=family)
     listener.listen(BACKLOG)
     return listener
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove the socket of an enclave that was killed; where somebody listens it stays, and binding fails."""
+    if not path.is_socket():
+        return
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()

@@ -8,6 +8,7 @@
 """
 
 import asyncio
+import gc
 import hashlib
 import secrets
 import signal
@@ -140,6 +141,7 @@ async def serve(launch: Launch, listener: socket.socket, connection: socket.sock
     rotation.rotate()
     api = Api(engine, launch.manifest, ready.context_tokens)
     server = await Link(rotation.ring, rotation.published, api.answer).serve(listener)
+    gc.freeze()  # what lives for ever need not be looked at when an exchange is cleared away
     log(Started(Part.SESSION, simulated=True))
     rotating = asyncio.ensure_future(rotation.run())
     await stop.wait()

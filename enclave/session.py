@@ -269,6 +269,8 @@ class AnswerSealer:
     def end(self) -> bytes:
         """Seal the end of a streamed answer: only now may the client call it complete."""
         last = self._part(bhttp.encode_end())
+        if self._held:
+            self._held += bytes(padding.padded_size(len(self._held)) - len(self._held))
         return last + self._sealer.seal(bytes(self._held), last=True)
 
     def _part(self, message: bytes) -> bytes:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Coroutine
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -35,8 +36,13 @@ def application(link: str) -> Starlette:
             return problem_response(relay.Problem.UNHEALTHY)
         return JSONResponse({"status": "ok"})
 
+    async def unknown(_request: Request, error: Exception) -> Response:
+        missing = isinstance(error, HTTPException) and error.status_code == relay.Problem.NOT_FOUND.status
+        return problem_response(relay.Problem.NOT_FOUND if missing else relay.Problem.NOT_ALLOWED)
+
     routes = [Route(path, pass_on, methods=list(methods)) for path, methods in relay.ROUTES.items()]
-    served = Starlette(routes=[*routes, Route("/healthz", health)])
+    handlers = {relay.Problem.NOT_FOUND.status: unknown, relay.Problem.NOT_ALLOWED.status: unknown}
+    served = Starlette(routes=[*routes, Route("/healthz", health)], exception_handlers=handlers)
     served.router.redirect_slashes = False  # a path is one of these or none
     return served
 

@@ -27,6 +27,8 @@ class Problem(Enum):
     BROKEN_LINK = (502, "the enclave ended the exchange", "verify the enclave again, then repeat the request")
     BAD_HEAD = (400, "the content type cannot be passed on", "send a short content type of printable ASCII")
     TOO_LARGE = (413, "the request is too large", "send at most 32 MiB")
+    NOT_FOUND = (404, "there is nothing here", "the paths are listed in docs/spec/link.md")
+    NOT_ALLOWED = (405, "this method is not allowed here", "the paths are listed in docs/spec/link.md")
     UNHEALTHY = (
         503,
         "the enclave has no valid evidence",

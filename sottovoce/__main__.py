@@ -87,12 +87,11 @@ def checking_options() -> argparse.ArgumentParser:
     """What every command needs to know about trust."""
     options = argparse.ArgumentParser(add_help=False)
     options.add_argument("url", metavar="URL", help="where the host is, for instance http://localhost:8080")
-    options.add_argument(
-        "--policy", type=Path, metavar="FILE", help="what to accept (docs/attestation-policy.md)"
+    accepted = options.add_mutually_exclusive_group()
+    accepted.add_argument(
+        "--policy", type=Path, metavar="FILE", help="what to accept: docs/attestation-policy.md"
     )
-    options.add_argument(
-        "--simulated", action="store_true", help="accept this machine's own simulated enclave"
-    )
+    accepted.add_argument("--simulated", action="store_true", help="accept this machine's simulated enclave")
     options.add_argument(
         "--any-machine", action="store_true", help="accept the right code on any genuine machine"
     )
@@ -104,7 +103,9 @@ def asking_options() -> argparse.ArgumentParser:
     """How an answer is to be generated."""
     options = argparse.ArgumentParser(add_help=False)
     options.add_argument("--model", help="which model; otherwise the one that was attested")
-    options.add_argument("--max-tokens", type=int, metavar="N", help="the longest answer")
+    options.add_argument(
+        "--max-tokens", type=int, default=1024, metavar="N", help="the longest answer (1024)"
+    )
     options.add_argument(
         "--temperature", type=float, metavar="T", help="0 takes the likeliest words, 2 is wild"
     )

@@ -105,7 +105,7 @@ class Connection:
     def stream(self, method: str, path: str, content: bytes) -> Iterator[Event]:
         """One exchange: its head, then its content piece by piece; it ends normally only when complete."""
         for attempt in range(2):
-            enclave = self._enclave if self._enclave and attempt == 0 else self.verify()
+            enclave = self._current() if attempt == 0 else self.verify()
             exchange = Exchange(enclave, method, path, content=content, content_type="application/json")
             with self._post(exchange) as response:
                 if response.status_code == UNKNOWN_KEY and attempt == 0:
@@ -117,6 +117,12 @@ class Connection:
                 exchange.check_media_type(response.headers.get("content-type", ""))
                 yield from _receive(exchange, response)
                 return
+
+    def _current(self) -> VerifiedEnclave:
+        """The verified enclave; verified anew where its evidence has expired since."""
+        if self._enclave is None or self._enclave.claims.expires_at <= time.time():
+            return self.verify()
+        return self._enclave
 
     def _whole(self, method: str, path: str, content: bytes) -> tuple[Head, bytes]:
         return _join(list(self.stream(method, path, content)))

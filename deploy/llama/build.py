@@ -213,15 +213,16 @@ def pack_wheel(python: Path, source: Path, build: Path, folder: Path) -> Path:
 def run(command: Sequence[str | Path], work: Path, step: Step | None = None) -> None:
     """Run one command with its output in a log file; on failure show the log's end."""
     log = work / "log"
-    with log.open("w", encoding="utf-8") as output:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    with (
+        log.open("w", encoding="utf-8") as output,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process,
+    ):
         assert process.stdout is not None
         for line in process.stdout:
             output.write(line)
             counted = PROGRESS.match(line)
             if step and counted:
                 step.progress(int(counted[1]), int(counted[2]))
-        if process.wait():
-            output.flush()
-            last = log.read_text(encoding="utf-8").splitlines()[-12:]
-            raise BuildError(f"{Path(command[0]).name} failed:\n    " + "\n    ".join(last))
+    if process.returncode:
+        last = log.read_text(encoding="utf-8").splitlines()[-12:]
+        raise BuildError(f"{Path(command[0]).name} failed:\n    " + "\n    ".join(last))

@@ -104,12 +104,15 @@ class Generator:
     def serve(self) -> None:
         """Answer until the session process goes away. Raises Disconnected."""
         while True:
-            command = self._channel.next()
-            if isinstance(command, Generate):
-                try:
-                    self._generate(command)
-                finally:
-                    self._model.wipe()
+            self._serve_one(self._channel.next())
+
+    def _serve_one(self, command: Command) -> None:
+        """Answer one command, and keep nothing of it."""
+        if isinstance(command, Generate):
+            try:
+                self._generate(command)
+            finally:
+                self._model.wipe()
 
     def rehearse(self) -> None:
         """Render and assemble once, so that no module is left to be loaded later."""

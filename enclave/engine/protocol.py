@@ -183,5 +183,5 @@ class _Bodies:
             if len(self._held) < end:
                 return
             body = bytes(self._held[LENGTH_BYTES:end])
-            del self._held[:end]
+            self._held = self._held[end:]  # a copy: shortening in place would leave what was read in memory
             yield body

@@ -8,6 +8,9 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from enclave.engine.protocol import Turn
 
+# What an expression of a template may raise about the text of a message; it must not end the process.
+EXPRESSION_ERRORS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+
 
 class TemplateRefusedError(Exception):
     """The model's template does not take this conversation; no detail, for it would hold the conversation."""
@@ -32,7 +35,7 @@ class ChatTemplate:
         messages = [{"role": turn.role.value, "content": turn.content} for turn in turns]
         try:
             return self._template.render(self._names, messages=messages, add_generation_prompt=True)
-        except TemplateError:
+        except (TemplateError, *EXPRESSION_ERRORS):
             raise TemplateRefusedError from None
 
 

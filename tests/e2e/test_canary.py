@@ -24,7 +24,7 @@ from deploy.search import (
 )
 from sottovoce.session import TruncatedResponse
 from sottovoce.transport import ApiError, Connection, Turn
-from tests.conftest import Pair
+from tests.conftest import Pair, wait_until
 from tests.e2e.test_answers import CHAT, MODEL, stream_close, whole
 
 Path = Callable[[Pair, Connection, str], str]
@@ -135,6 +135,21 @@ def found_in_host(pair: Pair, wanted: list[Needle]) -> list[Needle]:
     found += search_files(pair.place.host_folder, wanted)
     found += [needle for file in written_files(pair.host.pid) for needle in search(file.read_bytes(), wanted)]
     return found + search_memory(pair.host.pid, wanted)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="the memory of an enclave can be searched by root alone")
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: str(path.__name__))
+def test_nothing_of_a_conversation_stays_in_the_memory_of_the_enclave(pair: Pair, path: Path) -> None:
+    prompt = "Write a letter about " + " ".join(
+        secrets.token_hex(4) for _ in range(12)
+    )  # no part of it twice
+    with pair.connect() as connection:
+        connection.verify()
+        answer = path(pair, connection, prompt)
+        wanted = needles("prompt", prompt) + needles("answer", answer)
+        parts = [pair.process(part) for part in ("enclave.serve", "enclave.engine")]
+        wait_until(lambda: not any(search_memory(part, wanted) for part in parts), "the enclave forgets")
+        assert all(search_memory(part, forms("module", "enclave.protection")[:1]) for part in parts)
 
 
 def test_the_search_finds_a_prompt_where_it_is(pair: Pair) -> None:

@@ -43,9 +43,13 @@ def digest(root: Path) -> str:
 
 def test_a_change_of_any_input_names_another_environment(copy: Path) -> None:
     digests = [digest(copy)]
-    for name in ("requirements/dev.txt", "deploy/llama/build.py", "pyproject.toml"):
+    for name in ("requirements/dev.txt", "deploy/environment.py", "deploy/llama/build.py"):
         with (copy / name).open("a", encoding="utf-8") as file:
             file.write("# changed\n")
+        digests.append(digest(copy))
+    project = (copy / "pyproject.toml").read_text(encoding="utf-8")
+    for name in ("dependencies = [", "requires = ["):
+        (copy / "pyproject.toml").write_text(project.replace(name, f'{name}"more", '), encoding="utf-8")
         digests.append(digest(copy))
     (copy / "requirements" / "more.txt").touch()
     digests.append(digest(copy))
@@ -56,6 +60,8 @@ def test_other_files_do_not_matter(copy: Path) -> None:
     before = digest(copy)
     (copy / "deploy" / "notes.md").touch()
     (copy / "README.md").touch()
+    with (copy / "pyproject.toml").open("a", encoding="utf-8") as file:
+        file.write("[tool.other]\nsetting = 1\n")
     assert digest(copy) == before
 
 

@@ -71,7 +71,7 @@ def test_keys_without_a_successor_end_after_their_hard_life() -> None:
     ring = KeyRing(0)
     epoch = installed(ring, 0)
     assert ring.is_alive(1199)
-    assert ring.find(identifiers(epoch)[0], 1199)
+    assert ring.find(identifiers(epoch)[0], 1199)[0] is epoch
     assert not ring.is_alive(1200)
     with pytest.raises(UnknownKeyError):
         ring.find(identifiers(epoch)[0], 1200)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from attestation.policy import default_policy
 from sottovoce.session import Content, Event, Head
-from sottovoce.transport import ApiError, Connection, Turn, UnreachableError, _deltas
+from sottovoce.transport import ApiError, Connection, Turn, UnreachableError, _deltas  # pyright: ignore[reportPrivateUsage]
 
 few = settings(max_examples=100, deadline=None, derandomize=True)
 CUTS = st.lists(st.integers(0, 2000), max_size=12)

@@ -66,7 +66,7 @@ def test_a_file_goes_before_the_policy_of_this_machine(
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "none"))
     path = tmp_path / "policy.toml"
     path.write_text(render_policy(hardware.policy()), encoding="utf-8")
-    assert choose_policy(URL, file=path, simulated=True).models == {hardware.MODEL}
+    assert choose_policy(URL, file=path, simulated=True).models == frozenset({hardware.MODEL})
 
 
 def test_a_machine_without_a_simulated_vendor_says_how_to_get_one(

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Events hold numbers and enums, so that no text of a person can be logged."""
+
+import errno
+import json
+import subprocess
+import sys
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from typing import get_args, get_type_hints
+
+import pytest
+
+from enclave.events import (
+    Crashed,
+    Event,
+    EvidenceFailed,
+    Exchanged,
+    Outcome,
+    Part,
+    Rotated,
+    Started,
+    Stopped,
+    Unprotected,
+    log,
+    render,
+)
+from enclave.protection import Protection
+
+EVENTS: tuple[tuple[Event, dict[str, int | str]], ...] = (
+    (Started(Part.SESSION, simulated=True), {"event": "Started", "part": "session", "simulated": True}),
+    (
+        Unprotected(Part.ENGINE, Protection.NO_FILES, errno.ENOSYS),
+        {"event": "Unprotected", "part": "engine", "protection": "no_files", "errno": errno.ENOSYS},
+    ),
+    (Stopped(Part.ENGINE, -9), {"event": "Stopped", "part": "engine", "code": -9}),
+    (Rotated(7), {"event": "Rotated", "epoch": 7}),
+    (EvidenceFailed(8), {"event": "EvidenceFailed", "epoch": 8}),
+    (Exchanged(Outcome.ANSWERED, 200), {"event": "Exchanged", "outcome": "answered", "status": 200}),
+    (Crashed(Part.ENGINE), {"event": "Crashed", "part": "engine"}),
+)
+
+PROGRAM = """
+from enclave.events import Part, hide_tracebacks
+hide_tracebacks(Part.ENGINE)
+class Dying:
+    def __del__(self):
+        raise ValueError("the secret prompt")
+Dying()
+raise ValueError("the secret prompt")
+"""
+
+
+@pytest.mark.parametrize(("event", "document"), EVENTS)
+def test_each_event_is_one_line_of_json(event: Event, document: dict[str, int | str]) -> None:
+    line = render(event)
+    assert json.loads(line) == document
+    assert "\n" not in line
+
+
+def test_every_kind_of_event_was_rendered() -> None:
+    assert {type(event) for event, _ in EVENTS} == set(get_args(Event))
+
+
+@pytest.mark.parametrize("kind", get_args(Event))
+def test_no_event_has_a_field_for_text(kind: type) -> None:
+    assert is_dataclass(kind)
+    hints = get_type_hints(kind)
+    assert fields(kind)
+    for field in fields(kind):
+        assert hints[field.name] in (int, bool) or issubclass(hints[field.name], Enum)
+
+
+@pytest.mark.parametrize("text", ["a prompt", b"a prompt", 0.5, ["a prompt"], None])
+def test_text_in_an_event_is_a_fault_of_our_own(text: object) -> None:
+    event = Rotated(1)
+    object.__setattr__(event, "epoch", text)
+    with pytest.raises(AssertionError, match="numbers and enums alone"):
+        render(event)
+
+
+def test_events_go_to_standard_error(capfd: pytest.CaptureFixture[str]) -> None:
+    log(Rotated(3))
+    log(Crashed(Part.SESSION))
+    printed = capfd.readouterr()
+    assert printed.out == ""
+    assert [json.loads(line)["event"] for line in printed.err.splitlines()] == ["Rotated", "Crashed"]
+
+
+def test_uncaught_exceptions_leave_an_event_and_no_message() -> None:
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", PROGRAM], capture_output=True, text=True, check=False, timeout=30
+    )
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.splitlines() == [render(Crashed(Part.ENGINE))] * 2
