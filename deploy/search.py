@@ -4,6 +4,7 @@
 import base64
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,5 +80,8 @@ def memory(process_id: int, overlap_bytes: int) -> Iterator[bytes]:
 
 def written_files(process_id: int) -> list[Path]:
     """The files that a process has open."""
-    links = [path.readlink() for path in Path(f"/proc/{process_id}/fd").iterdir()]
+    links: list[Path] = []
+    for path in Path(f"/proc/{process_id}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed in the meantime
+            links.append(path.readlink())
     return [link for link in links if link.is_file()]

@@ -61,7 +61,7 @@ def main() -> int:
         weights = seal_weights(Path(config.model.weights), manifest)  # 2
         with listening(config.link) as listener:
             return supervise(Launch(config, manifest), weights, listener)
-    except (ConfigError, ManifestError, WeightsError, OSError) as error:
+    except (ConfigError, ManifestError, WeightsError, OSError, OverflowError) as error:
         sys.stderr.write(f"the enclave does not start: {error}\n")  # no secret exists yet
         return 2
     except Stop:

@@ -74,7 +74,7 @@ class Link:
         finally:
             self._active -= 1
             writer.close()
-        # An exchange that ended by an exception leaves references in circles; what it held goes now, not some day.
+        # An exchange that ended by an exception leaves circles of references; what they hold goes now.
         asyncio.get_running_loop().call_soon(gc.collect)
 
     async def _exchange(self, connection: "_Connection") -> None:

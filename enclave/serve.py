@@ -52,6 +52,7 @@ SYSTEM_CALLS = """
 """
 ROTATION_CHECK_SECONDS = 1.0
 EVIDENCE_RETRY_SECONDS = 5.0
+FAREWELL_SECONDS = 0.5
 
 
 @dataclass(slots=True)
@@ -110,6 +111,14 @@ def hide_failure(_loop: asyncio.AbstractEventLoop, _context: dict[str, object]) 
     log(Crashed(Part.SESSION))
 
 
+async def first_of(*events: asyncio.Event) -> None:
+    """Wait for any of these."""
+    waiting = [asyncio.ensure_future(event.wait()) for event in events]
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()
+
+
 async def serve(launch: Launch, listener: socket.socket, connection: socket.socket) -> None:
     """The session process's life from its second step on."""
     config, protector = launch.config, Protector(required=launch.config.production)
@@ -144,9 +153,12 @@ async def serve(launch: Launch, listener: socket.socket, connection: socket.sock
     gc.freeze()  # what lives for ever need not be looked at when an exchange is cleared away
     log(Started(Part.SESSION, simulated=True))
     rotating = asyncio.ensure_future(rotation.run())
-    await stop.wait()
+    await first_of(stop, engine.gone)
     rotating.cancel()
     server.close()
+    if engine.gone.is_set():
+        await asyncio.sleep(FAREWELL_SECONDS)  # clients in the middle of an answer are told
+        raise EngineGoneError
 
 
 def main(arguments: list[str]) -> int:

@@ -41,7 +41,7 @@ def main() -> int:
     try:
         config = parse_config(arguments.config.read_text(encoding="utf-8"))
         listener = listen(config)
-    except (ConfigError, OSError, UnicodeDecodeError) as error:
+    except (ConfigError, OSError, OverflowError, UnicodeDecodeError) as error:
         sys.stderr.write(f"the host does not start: {arguments.config}: {error}\n")
         return 2
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from host import relay
 from host.health import claims_expire_at
-from host.link import LinkError, Stream, connect
+from host.link import LinkError, NoEnclaveError, Stream, connect
 from wire import frames
 
 MAX_EVIDENCE_BYTES = 1 << 16
@@ -82,8 +82,10 @@ class Relayed(Response):
             async with connect(self._link) as stream:
                 await stream.send(self._head)
                 await _first(_upload(client, stream), _download(client, stream))
+        except NoEnclaveError:
+            await client.refuse(relay.Problem.NO_ENCLAVE)
         except LinkError:
-            await client.refuse(relay.Problem.BROKEN_LINK if client.received else relay.Problem.NO_ENCLAVE)
+            await client.refuse(relay.Problem.BROKEN_LINK)
         except _TooLargeError:
             await client.refuse(relay.Problem.TOO_LARGE)
 

@@ -14,6 +14,10 @@ class LinkError(Exception):
     """The enclave cannot be reached, or ended the exchange before it answered."""
 
 
+class NoEnclaveError(LinkError):
+    """Nobody listens at the enclave's address."""
+
+
 class Stream:
     """One exchange's stream to the enclave."""
 
@@ -50,7 +54,7 @@ async def connect(address: str) -> AsyncGenerator[Stream]:
         async with asyncio.timeout(CONNECT_SECONDS):
             reader, writer = await _open(address)
     except (OSError, TimeoutError) as error:
-        raise LinkError(f"{address}: {error}") from error
+        raise NoEnclaveError(f"{address}: {error}") from error
     try:
         yield Stream(reader, writer)
     finally:

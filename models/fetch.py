@@ -94,6 +94,7 @@ def _download(source: WheelSource, work: Path) -> Path:
     done = subprocess.run(  # noqa: S603 - our own interpreter, arguments from a checked manifest
         [*command, *quiet, "--only-binary=:all:", "-r", str(requirement), "-d", str(work)],
         check=False,
+        stdout=sys.stderr,
         stderr=subprocess.PIPE,
         text=True,
     )

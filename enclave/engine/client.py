@@ -46,6 +46,7 @@ class Engine:
         self._turn = asyncio.Lock()
         self._present, self._most_present = 0, 1 + waiting_requests
         self._last_generation = 0
+        self.gone = asyncio.Event()
 
     async def ready(self) -> Ready:
         """Wait until the model is loaded. Raises EngineGoneError."""
@@ -91,7 +92,7 @@ class Engine:
         """The next report, which must be of this generation."""
         report = await self._next()
         if isinstance(report, Ready) or report.generation != number:
-            raise EngineGoneError
+            raise self._gone()
         return report
 
     async def _next(self) -> Report:
@@ -100,10 +101,10 @@ class Engine:
             while not self._arrived:
                 data = await self._reader.read(RECEIVE_BYTES)
                 if not data:
-                    raise EngineGoneError
+                    raise self._gone()
                 self._arrived.extend(self._report_reader.receive(data))
         except (OSError, ProtocolError):
-            raise EngineGoneError from None
+            raise self._gone() from None
         return self._arrived.popleft()
 
     async def _send(self, command: Command) -> None:
@@ -111,7 +112,12 @@ class Engine:
             self._writer.write(encode(command))
             await self._writer.drain()
         except OSError:
-            raise EngineGoneError from None
+            raise self._gone() from None
+
+    def _gone(self) -> EngineGoneError:
+        """Note that this engine is of no more use: whoever waits for `gone` has it replaced."""
+        self.gone.set()
+        return EngineGoneError()
 
 
 class _Reports:
