@@ -111,6 +111,15 @@ def hide_failure(_loop: asyncio.AbstractEventLoop, _context: dict[str, object]) 
     log(Crashed(Part.SESSION))
 
 
+def confine(protector: Protector) -> dict[str, str]:
+    """Take everything away that is not needed any more, and say what the kernel granted."""
+    protector.apply(without_files())
+    protector.apply(only_system_calls(SYSTEM_CALLS))
+    for protection, number in protector.refused.items():
+        log(Unprotected(Part.SESSION, protection, number))
+    return {f"session {name}": answer for name, answer in protector.granted().items()}
+
+
 async def first_of(*events: asyncio.Event) -> None:
     """Wait for any of these."""
     waiting = [asyncio.ensure_future(event.wait()) for event in events]
@@ -136,13 +145,8 @@ async def serve(launch: Launch, listener: socket.socket, connection: socket.sock
     # The receipt key lives and dies with this process.
     receipt_key = Ed25519PrivateKey.generate()
     rehearse(attester(launch, guest, receipt_key, {}))
-    protector.apply(without_files())  # 3
-    protector.apply(only_system_calls(SYSTEM_CALLS))
-    for protection, number in protector.refused.items():
-        log(Unprotected(Part.SESSION, protection, number))
-
-    protections = {f"session {name}": answer for name, answer in protector.granted().items()}  # 4
-    protections |= {f"engine {name}": answer for name, answer in ready.protections.items()}
+    protections = confine(protector)  # 3
+    protections |= {f"engine {name}": answer for name, answer in ready.protections.items()}  # 4
     # A random first epoch, so that a client of an earlier process is told that its key is unknown.
     rotation = Rotation(
         KeyRing(secrets.randbits(31)), attester(launch, guest, receipt_key, protections), Published()
