@@ -6,7 +6,7 @@ BIN := .venv/bin
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
     --no-annotate --no-header
 
-.PHONY: help demo run test check lint types imports bench coverage lock clean
+.PHONY: help demo run test check lint types imports bench fuzz coverage lock clean
 help: ## what each target does
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
@@ -34,6 +34,9 @@ imports: .venv/ready
 
 bench: .venv/ready ## every benchmark, each beside its peer in one run
 	@for name in benchmarks/[a-z]*.py; do $(BIN)/python -P -m "benchmarks.$$(basename "$$name" .py)" || exit 1; done
+
+fuzz: .venv/ready ## spoiled bytes for every parser, for two minutes
+	@$(BIN)/python -m tests.fuzz --seconds 120
 
 coverage: .venv/ready ## which branches the tests do not reach
 	$(BIN)/coverage run -m pytest

@@ -5,11 +5,16 @@ evidence: the public document that carries report, chain, keys and claims
 binding: how report data commits to keys and claims
 policy: what a client accepts
 verify: evidence and policy in, a verified enclave or a refusal out
+settings: readers of the values in a policy
+tdx_settings: the table of a policy that is about TDX
 verdict: every check with what was expected, found, and why it matters
-case: what checks examine, with every part parsed once
+case: how checks are made, and parts of evidence parsed once
+cache: what was verified before, found by its bytes
 rules: the checks that are the same for all hardware
 der: a strict reader of the DER subset that attestation certificates use
 x509: certificates and revocation lists in that subset
 snp: AMD SEV-SNP reports and certificates
+tdx: Intel TDX quotes and collateral
+tdx_case: a quote within an appraisal
 simulated: a vendor of our own, with a real chain, for machines without the hardware
 """

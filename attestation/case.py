@@ -1,28 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What checks examine: evidence with its parts parsed once (attestation.md 7.5: X8), policy and time."""
+"""How checks are made: parts of evidence parsed once (attestation.md 7.5: X8), rules, and what they found."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
-from attestation import x509
-from attestation.evidence import Claims, Evidence, EvidenceError, decode_claims
-from attestation.policy import AMD_ROOTS, Policy
-from attestation.snp.certificates import Chain, parse_chain
+from attestation import evidence
 from attestation.snp.product import TcbError
-from attestation.snp.report import Report, ReportError, parse_report
-from attestation.verdict import Decision, VendorRoot
-from attestation.x509 import CertificateError, RevocationList
+from attestation.snp.report import ReportError
+from attestation.verdict import Check, Decision
+from attestation.x509 import CertificateError
 from wire import ohttp
 
 # What parsing bytes from outside may raise; anything else is a mistake of ours and is not caught.
-DEFECTS: Final = (CertificateError, EvidenceError, ReportError, TcbError, ohttp.KeyListError)
+DEFECTS: Final = (CertificateError, evidence.EvidenceError, ReportError, TcbError, ohttp.KeyListError)
 
 Value = TypeVar("Value")
+Input = TypeVar("Input")
+Case = TypeVar("Case")
 
 
 class NotEvaluatedError(Exception):
     """A check cannot be made, because something it needs cannot be read."""
+
+
+class WaivedError(Exception):
+    """A check is not made, because the caller said so by a value made for that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,40 +56,20 @@ class Part(Generic[Value]):
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
-    """One appraisal's material."""
-
-    evidence: Evidence
-    policy: Policy
-    now: int
-    report: Part[Report]
-    chain: Part[Chain]
-    revocation_list: Part[RevocationList]
-    keys: Part[tuple[ohttp.KeyConfiguration, ...]]
-    claims: Part[Claims]
-
-    @property
-    def vendor_root(self) -> VendorRoot:
-        """Whose root the chain names, by its public key. Whether the chain leads there is another check."""
-        chain = self.chain.need()
-        if chain.root.fingerprint == AMD_ROOTS[chain.product]:
-            return VendorRoot.AMD
-        if chain.root.fingerprint in self.policy.simulated_roots.fingerprints:
-            return VendorRoot.SIMULATED
-        return VendorRoot.UNKNOWN
-
-
-@dataclass(frozen=True, slots=True)
 class Finding:
-    """A check's outcome. `expected` is given where it depends on the policy, and replaces the rule's."""
+    """A check's outcome. `expected` is given where it depends on the policy, and replaces the rule's.
+
+    `noted` marks what passes and still deserves a look.
+    """
 
     ok: bool
     found: str
     expected: str = ""
+    noted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Generic[Case]):
     """A check to make: its id in attestation.md 7, what it wants, and whom its failure concerns."""
 
     section: str
@@ -97,25 +80,34 @@ class Rule:
     why: str
 
 
-def open_case(evidence: Evidence, policy: Policy, now: int) -> Case:
-    """Parse every part; what cannot be read is kept as such."""
-    return Case(
-        evidence,
-        policy,
-        now,
-        Part("report", _attempt(parse_report, evidence.report)),
-        Part("certificate chain", _attempt(parse_chain, evidence.chain)),
-        Part("revocation list", _attempt(x509.parse_revocation_list, evidence.crl)),
-        Part("key list", _attempt(ohttp.decode_key_list, evidence.keys)),
-        Part("claims", _attempt(decode_claims, evidence.claims)),
-    )
-
-
-Input = TypeVar("Input")
-
-
-def _attempt(parse: Callable[[Input], Value], encoded: Input) -> Value | Unreadable:
+def attempt(parse: Callable[[Input], Value], encoded: Input) -> Value | Unreadable:
+    """What a parser makes of some bytes, or its complaint."""
     try:
         return parse(encoded)
     except DEFECTS as error:
         return Unreadable(error)
+
+
+def make_check(rule: Rule[Case], case: Case) -> Check:
+    """Make one check. A check that cannot be made has not passed."""
+    evaluated, waived, finding = True, False, Finding(ok=False, found="")
+    try:
+        finding = rule.examine(case)
+    except NotEvaluatedError as missing:
+        evaluated, finding = False, Finding(ok=False, found=f"not evaluated: {missing}")
+    except WaivedError as waiver:
+        evaluated, waived, finding = False, True, Finding(ok=False, found=f"not evaluated: {waiver}")
+    except DEFECTS as error:
+        finding = Finding(ok=False, found=f"a defect ({error})")
+    return Check(
+        name=rule.name,
+        ok=finding.ok,
+        expected=finding.expected or rule.expected,
+        found=finding.found,
+        why=rule.why,
+        section=rule.section,
+        decision=rule.decision,
+        evaluated=evaluated,
+        waived=waived,
+        noted=finding.noted,
+    )

@@ -8,7 +8,9 @@ exact bytes that the hardware signed for, so that nobody re-serializes what a ha
 import base64
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final, TypeAlias
 
 MAX_DOCUMENT_BYTES: Final = 64 * 1024  # attestation.md 7.5, X7: genuine documents take about 12 kB
@@ -20,10 +22,15 @@ MAX_INTEGER: Final = 2**53 - 1
 DOCUMENT_VERSION: Final = 1
 CLAIMS_VERSION: Final = 1
 SEV_SNP: Final = "sev-snp"
-TEES: Final = frozenset({SEV_SNP, "tdx"})
+TDX: Final = "tdx"
+TEES: Final = frozenset({SEV_SNP, TDX})
 MODES: Final = frozenset({0})
 
-_DOCUMENT_KEYS: Final = frozenset({"v", "tee", "mode", "report", "chain", "crl", "keys", "claims"})
+# What comes with a report: AMD's certificates and list, or Intel's collateral. A quote brings its own chain.
+_SHARED_KEYS: Final = frozenset({"v", "tee", "mode", "report", "keys", "claims"})
+_DOCUMENT_KEYS: Final = MappingProxyType(
+    {SEV_SNP: _SHARED_KEYS | {"chain", "crl"}, TDX: _SHARED_KEYS | {"collateral"}}
+)
 _DIGEST: Final = re.compile("[0-9a-f]{64}")
 _CLAIM_KEYS: Final = frozenset({"aud", "cfg", "ep", "exp", "iat", "mdl", "min", "rct", "rel", "sub", "v"})
 
@@ -72,7 +79,10 @@ class Claims:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """A report with everything needed to judge it offline: certificates, revocation list, keys and claims."""
+    """A report with everything needed to judge it offline, and the keys and claims that it is about.
+
+    `chain` and `crl` belong to SEV-SNP, `collateral` to TDX; the others are empty.
+    """
 
     tee: str
     mode: int
@@ -81,16 +91,21 @@ class Evidence:
     crl: bytes
     keys: bytes
     claims: bytes
+    collateral: bytes = b""
 
     def encode(self) -> bytes:
         """The JSON document."""
-        members = {
+        if self.tee == TDX:
+            endorsements: Mapping[str, Json] = {"collateral": _base64(self.collateral)}
+        else:
+            chain: list[Json] = [_base64(certificate) for certificate in self.chain]
+            endorsements = {"chain": chain, "crl": _base64(self.crl)}
+        members: Mapping[str, Json] = {
             "v": DOCUMENT_VERSION,
             "tee": self.tee,
             "mode": self.mode,
             "report": _base64(self.report),
-            "chain": [_base64(certificate) for certificate in self.chain],
-            "crl": _base64(self.crl),
+            **endorsements,
             "keys": _base64(self.keys),
             "claims": _base64(self.claims),
         }
@@ -101,16 +116,20 @@ def decode_evidence(data: bytes) -> Evidence:
     """Read a document of up to 64 KiB; EvidenceError for unknown, missing, double or other forms."""
     if len(data) > MAX_DOCUMENT_BYTES:
         raise EvidenceError(f"document of {len(data)} bytes exceeds {MAX_DOCUMENT_BYTES}")
-    document = _members(data, _DOCUMENT_KEYS)
+    document = _object(data)
+    tee = document.get("tee")
+    if not isinstance(tee, str) or tee not in TEES:
+        raise EvidenceError(f"expected the tee sev-snp or tdx, found {tee!r}")
+    _check_names(document, _DOCUMENT_KEYS[tee])
     if (version := _integer(document, "v")) != DOCUMENT_VERSION:
         raise EvidenceError(f"expected a document of version {DOCUMENT_VERSION}, found {version}")
-    tee, mode = _text(document, "tee"), _integer(document, "mode")
-    if tee not in TEES:
-        raise EvidenceError(f"expected the tee sev-snp or tdx, found {tee!r}")
+    mode = _integer(document, "mode")
     if mode not in MODES:
         raise EvidenceError(f"expected mode 0, found {mode}")
-    report, crl, keys, claims = (_octets(document, name) for name in ("report", "crl", "keys", "claims"))
-    return Evidence(tee, mode, report, _chain(document), crl, keys, claims)
+    report, keys, claims = (_octets(document, name) for name in ("report", "keys", "claims"))
+    if tee == TDX:
+        return Evidence(tee, mode, report, (), b"", keys, claims, _octets(document, "collateral"))
+    return Evidence(tee, mode, report, _chain(document), _octets(document, "crl"), keys, claims)
 
 
 def decode_claims(data: bytes) -> Claims:
@@ -136,16 +155,26 @@ def decode_claims(data: bytes) -> Claims:
 
 
 def _members(data: bytes, names: frozenset[str]) -> dict[str, Json]:
-    """A JSON object with exactly these names, each once, and nothing before or after it."""
+    """A JSON object with exactly these names."""
+    members = _object(data)
+    _check_names(members, names)
+    return members
+
+
+def _object(data: bytes) -> dict[str, Json]:
+    """A JSON object with each name once, and nothing before or after it."""
     if data[:1] != b"{" or data[-1:] != b"}":
         raise EvidenceError("expected a JSON object and nothing around it")
     try:
         members: dict[str, Json] = json.loads(data.decode("utf-8"), object_pairs_hook=_each_once)
     except (ValueError, RecursionError) as error:
         raise EvidenceError(f"expected a JSON object: {error}") from error
+    return members
+
+
+def _check_names(members: dict[str, Json], names: frozenset[str]) -> None:
     if unlike := names ^ members.keys():
         raise EvidenceError(f"missing or unexpected names {', '.join(sorted(unlike))}")
-    return members
 
 
 def _each_once(pairs: list[tuple[str, Json]]) -> dict[str, Json]:

@@ -17,6 +17,8 @@ explicit value. Its text form is TOML:
     roots = ["<64 hex digits>"]
     [tcb.genoa]                                 # optional: patch levels other than the built-in floor
     snp = 23
+    [snp]                                       # optional: attestation/snp/policy.py
+    host_data = ["<64 hex digits>"]             # optional: lists of identities, or "any"
 
 Milan must be named, because its root seed was extracted in software (arXiv 2605.12990): a Milan report can be
 forged at any patch level, and helps only where something else proves who holds the machine (A14).
@@ -25,17 +27,32 @@ forged at any patch level, and helps only where something else proves who holds 
 import json
 import re
 import tomllib
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from types import MappingProxyType
-from typing import Final, TypeAlias
+from typing import Final
 
+from attestation.settings import (
+    ANY,
+    PolicyError,
+    Toml,
+    boolean,
+    check_names,
+    digests,
+    integer,
+    table_of,
+    texts,
+)
+from attestation.snp.policy import SnpPolicy, parse_snp_policy, render_snp_policy
 from attestation.snp.product import TCB_OFFSETS, Product, Tcb
 from attestation.snp.report import Measurement
+from attestation.tdx.policy import TdxPolicy
+from attestation.tdx.policy import default_policy as default_tdx_policy
+from attestation.tdx_settings import parse_tdx_policy, render_tdx_policy
 
 __all__ = [
     "AMD_ROOTS",
+    "INTEL_ROOT",
     "AnyMachine",
     "AnyModel",
     "Measurement",
@@ -43,11 +60,14 @@ __all__ = [
     "PolicyError",
     "Product",
     "SimulatedRoots",
+    "SnpPolicy",
     "Tcb",
     "TcbFloors",
+    "TdxPolicy",
     "default_policy",
     "parse_policy",
     "render_policy",
+    "with_any_machine",
     "with_audience",
 ]
 
@@ -59,6 +79,9 @@ AMD_ROOTS: Final = MappingProxyType(
         Product.TURIN: bytes.fromhex("4f125410563a2ab9a50356f9243f6fe0b6f73de98603f53f90339c70e9d7ad08"),
     }
 )
+# SHA-256 of the public key of the Intel SGX Root CA, which signs for TDX too.
+INTEL_ROOT: Final = bytes.fromhex("a0af031289f5d5d4132f9186068a7fc13628633ba235777472e29b6b6c67a49e")
+VENDOR_ROOTS: Final = frozenset({*AMD_ROOTS.values(), INTEL_ROOT})
 
 POLICY_VERSION: Final = 1
 DIGEST_SIZE: Final = 32
@@ -69,12 +92,6 @@ DEFAULT_MAX_VALIDITY_SECONDS: Final = 1260
 DEFAULT_CLOCK_SKEW_SECONDS: Final = 60
 
 _ORIGIN: Final = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
-
-Toml: TypeAlias = "bool | int | float | str | list[Toml] | dict[str, Toml]"
-
-
-class PolicyError(Exception):
-    """A policy's text or values are not what `parse_policy` describes."""
 
 
 class AnyMachine(Enum):
@@ -99,8 +116,8 @@ class SimulatedRoots:
         """Refuse what is no SHA-256 digest, and the root of a real vendor."""
         if any(len(fingerprint) != DIGEST_SIZE for fingerprint in self.fingerprints):
             raise PolicyError(f"expected fingerprints of {DIGEST_SIZE} bytes")
-        if self.fingerprints & set(AMD_ROOTS.values()):
-            raise PolicyError("expected a simulated root, found one of AMD's")
+        if self.fingerprints & VENDOR_ROOTS:
+            raise PolicyError("expected a simulated root, found one of AMD's or Intel's")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +153,8 @@ class Policy:
     max_validity_seconds: int = DEFAULT_MAX_VALIDITY_SECONDS
     clock_skew_seconds: int = DEFAULT_CLOCK_SKEW_SECONDS
     unsafe_allow_debug: bool = False
+    snp: SnpPolicy = field(default_factory=SnpPolicy)
+    tdx: TdxPolicy = field(default_factory=default_tdx_policy)
 
 
 def default_policy() -> Policy:
@@ -148,19 +167,25 @@ def with_audience(policy: Policy, origin: str) -> Policy:
     return replace(policy, audiences=policy.audiences | {_origin(origin)})
 
 
+def with_any_machine(policy: Policy) -> Policy:
+    """The policy that also accepts the right code in an unknown place, of either vendor."""
+    anywhere = replace(policy.tdx, fmspcs=ANY, ppids=ANY)
+    return replace(policy, machines=AnyMachine.ANY_MACHINE, tdx=anywhere)
+
+
 def parse_policy(text: str) -> Policy:
     """Read the TOML form; PolicyError for an unknown, missing or malformed setting."""
     try:
         document: dict[str, Toml] = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise PolicyError(f"expected TOML: {error}") from error
-    _check_names(document, required=_REQUIRED, optional=_OPTIONAL, where="the policy")
-    if (version := _integer(document["version"], "version")) != POLICY_VERSION:
+    check_names(document, required=_REQUIRED, optional=_OPTIONAL, where="the policy")
+    if (version := integer(document["version"], "version")) != POLICY_VERSION:
         raise PolicyError(f"expected a policy of version {POLICY_VERSION}, found {version}")
     return Policy(
         measurements=frozenset(
             Measurement(digest)
-            for digest in _digests(document["measurements"], "measurements", MEASUREMENT_SIZE)
+            for digest in digests(document["measurements"], "measurements", MEASUREMENT_SIZE)
         ),
         machines=_machines(document["machines"]),
         models=_models(document["models"]),
@@ -168,13 +193,15 @@ def parse_policy(text: str) -> Policy:
         products=_products(document.get("products", ["genoa", "turin"])),
         simulated_roots=_simulated_roots(document.get("simulated", {"roots": []})),
         tcb_floors=_tcb_floors(document.get("tcb", {})),
-        max_validity_seconds=_integer(
+        max_validity_seconds=integer(
             document.get("max_validity_seconds", DEFAULT_MAX_VALIDITY_SECONDS), "max_validity_seconds"
         ),
-        clock_skew_seconds=_integer(
+        clock_skew_seconds=integer(
             document.get("clock_skew_seconds", DEFAULT_CLOCK_SKEW_SECONDS), "clock_skew_seconds"
         ),
-        unsafe_allow_debug=_boolean(document.get("unsafe_allow_debug", False), "unsafe_allow_debug"),
+        unsafe_allow_debug=boolean(document.get("unsafe_allow_debug", False), "unsafe_allow_debug"),
+        snp=parse_snp_policy(document.get("snp", {})),
+        tdx=parse_tdx_policy(document.get("tdx", {})),
     )
 
 
@@ -194,6 +221,8 @@ def render_policy(policy: Policy) -> str:
             "",
             "[simulated]",
             f"roots = {_hex_list(policy.simulated_roots.fingerprints)}",
+            *render_snp_policy(policy.snp),
+            *render_tdx_policy(policy.tdx),
             *(line for product in Product for line in _render_floor(policy.tcb_floors.of(product), product)),
             "",
         )
@@ -208,70 +237,28 @@ _OPTIONAL: Final = frozenset(
         "max_validity_seconds",
         "products",
         "simulated",
+        "snp",
         "tcb",
+        "tdx",
         "unsafe_allow_debug",
     }
 )
 
 
-def _check_names(
-    table: Mapping[str, Toml], *, required: frozenset[str], optional: frozenset[str], where: str
-) -> None:
-    if missing := required - table.keys():
-        raise PolicyError(f"{where} needs {', '.join(sorted(missing))}")
-    if unknown := table.keys() - required - optional:
-        raise PolicyError(f"{where} has no setting {', '.join(sorted(unknown))}")
-
-
-def _table(value: Toml, name: str) -> dict[str, Toml]:
-    if not isinstance(value, dict):
-        raise PolicyError(f"expected a table as {name}")
-    return value
-
-
-def _texts(value: Toml, name: str) -> list[str]:
-    if not isinstance(value, list):
-        raise PolicyError(f"expected a list as {name}")
-    texts = [item for item in value if isinstance(item, str)]
-    if len(texts) != len(value) or len(set(texts)) != len(texts):
-        raise PolicyError(f"expected different texts in {name}")
-    return texts
-
-
-def _integer(value: Toml, name: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise PolicyError(f"expected a non-negative integer as {name}")
-    return value
-
-
-def _boolean(value: Toml, name: str) -> bool:
-    if not isinstance(value, bool):
-        raise PolicyError(f"expected true or false as {name}")
-    return value
-
-
-def _digests(value: Toml, name: str, size: int) -> frozenset[bytes]:
-    texts = _texts(value, name)
-    for text in texts:
-        if not re.fullmatch(f"[0-9a-f]{{{2 * size}}}", text):
-            raise PolicyError(f"expected {2 * size} lower case hexadecimal digits in {name}, found {text!r}")
-    return frozenset(bytes.fromhex(text) for text in texts)
-
-
 def _machines(value: Toml) -> frozenset[bytes] | AnyMachine:
     if value == AnyMachine.ANY_MACHINE.value:
         return AnyMachine.ANY_MACHINE
-    return _digests(value, "machines", CHIP_ID_SIZE)
+    return digests(value, "machines", CHIP_ID_SIZE)
 
 
 def _models(value: Toml) -> frozenset[bytes] | AnyModel:
     if value == AnyModel.ANY_MODEL.value:
         return AnyModel.ANY_MODEL
-    return _digests(value, "models", DIGEST_SIZE)
+    return digests(value, "models", DIGEST_SIZE)
 
 
 def _audiences(value: Toml) -> frozenset[str]:
-    return frozenset(_origin(text) for text in _texts(value, "audiences"))
+    return frozenset(_origin(text) for text in texts(value, "audiences"))
 
 
 def _origin(text: str) -> str:
@@ -281,7 +268,7 @@ def _origin(text: str) -> str:
 
 
 def _products(value: Toml) -> frozenset[Product]:
-    names = _texts(value, "products")
+    names = texts(value, "products")
     known = {product.value: product for product in Product}
     if unknown := set(names) - known.keys():
         raise PolicyError(f"expected products among {', '.join(known)}, found {', '.join(sorted(unknown))}")
@@ -289,15 +276,15 @@ def _products(value: Toml) -> frozenset[Product]:
 
 
 def _simulated_roots(value: Toml) -> SimulatedRoots:
-    table = _table(value, "simulated")
-    _check_names(table, required=frozenset({"roots"}), optional=frozenset(), where="[simulated]")
-    return SimulatedRoots(_digests(table["roots"], "simulated.roots", DIGEST_SIZE))
+    table = table_of(value, "simulated")
+    check_names(table, required=frozenset({"roots"}), optional=frozenset(), where="[simulated]")
+    return SimulatedRoots(digests(table["roots"], "simulated.roots", DIGEST_SIZE))
 
 
 def _tcb_floors(value: Toml) -> TcbFloors:
-    table = _table(value, "tcb")
+    table = table_of(value, "tcb")
     names = frozenset(product.value for product in Product)
-    _check_names(table, required=frozenset(), optional=names, where="[tcb]")
+    check_names(table, required=frozenset(), optional=names, where="[tcb]")
     built_in = TcbFloors()
     return TcbFloors(
         **{product.value: _tcb(table.get(product.value, {}), built_in, product) for product in Product}
@@ -307,10 +294,10 @@ def _tcb_floors(value: Toml) -> TcbFloors:
 def _tcb(value: Toml, built_in: TcbFloors, product: Product) -> Tcb:
     """The built-in floor of a product with the components of `value` in place of its own."""
     where = f"tcb.{product.value}"
-    table = _table(value, where)
+    table = table_of(value, where)
     components = frozenset(TCB_OFFSETS[product])
-    _check_names(table, required=frozenset(), optional=components, where=f"[{where}]")
-    levels = {name: _integer(level, f"{where}.{name}") for name, level in table.items()}
+    check_names(table, required=frozenset(), optional=components, where=f"[{where}]")
+    levels = {name: integer(level, f"{where}.{name}") for name, level in table.items()}
     if any(level > 0xFF for level in levels.values()):
         raise PolicyError(f"expected patch levels of up to 255 in [{where}]")
     return replace(built_in.of(product), **levels)

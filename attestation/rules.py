@@ -1,40 +1,64 @@
 # SPDX-License-Identifier: Apache-2.0
 """The checks that do not depend on the hardware's vendor: form of evidence, keys, claims, age and purpose."""
 
+from dataclasses import dataclass
 from typing import Final
 
 from attestation import binding
-from attestation.case import Case, Finding, Rule
-from attestation.evidence import SEV_SNP
-from attestation.policy import AnyModel
+from attestation.case import Finding, Part, Rule, attempt
+from attestation.evidence import TEES, Claims, Evidence, decode_claims
+from attestation.policy import AnyModel, Policy
 from attestation.verdict import Decision
+from wire import ohttp
 
 PROTOCOL_VERSION: Final = 1
 """The version of the protocol that this client speaks (wire.md 6.3, claim `min`)."""
 
 
-def _evidence_form(case: Case) -> Finding:
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What a document says apart from the hardware's part: the keys to talk to, and the enclave's claims."""
+
+    evidence: Evidence
+    policy: Policy
+    now: int
+    keys: Part[tuple[ohttp.KeyConfiguration, ...]]
+    claims: Part[Claims]
+
+
+def open_session(evidence: Evidence, policy: Policy, now: int) -> Session:
+    """Parse keys and claims; what cannot be read is kept as such."""
+    return Session(
+        evidence,
+        policy,
+        now,
+        Part("key list", attempt(ohttp.decode_key_list, evidence.keys)),
+        Part("claims", attempt(decode_claims, evidence.claims)),
+    )
+
+
+def _evidence_form(case: Session) -> Finding:
     evidence = case.evidence
-    known = evidence.tee == SEV_SNP and evidence.mode == binding.CACHED
+    known = evidence.tee in TEES and evidence.mode == binding.CACHED
     return Finding(known, f"{evidence.tee} in mode {evidence.mode}")
 
 
-def _key_list(case: Case) -> Finding:
+def _key_list(case: Session) -> Finding:
     keys = case.keys.examine()
     return Finding(True, f"{len(keys)} keys")
 
 
-def _claims(case: Case) -> Finding:
+def _claims(case: Session) -> Finding:
     claims = case.claims.examine()
     return Finding(True, f"claims of deployment {claims.deployment}, epoch {claims.epoch}")
 
 
-def _protocol_version(case: Case) -> Finding:
+def _protocol_version(case: Session) -> Finding:
     minimum = case.claims.need().minimum_version
     return Finding(minimum <= PROTOCOL_VERSION, f"a demand for version {minimum} or later")
 
 
-def _evidence_age(case: Case) -> Finding:
+def _evidence_age(case: Session) -> Finding:
     claims, policy = case.claims.need(), case.policy
     age, left = case.now - claims.issued_at, claims.expires_at - case.now
     validity = claims.expires_at - claims.issued_at
@@ -47,13 +71,13 @@ def _evidence_age(case: Case) -> Finding:
     )
 
 
-def _audience(case: Case) -> Finding:
+def _audience(case: Session) -> Finding:
     audience, accepted = case.claims.need().audience, case.policy.audiences
     expected = " or ".join(sorted(accepted)) or "an audience, but the policy names none"
     return Finding(audience in accepted, audience, expected)
 
 
-def _model(case: Case) -> Finding:
+def _model(case: Session) -> Finding:
     model, models = case.claims.need().model, case.policy.models
     if isinstance(models, AnyModel):
         return Finding(True, f"{model.hex()}; the policy accepts any model")
@@ -61,18 +85,18 @@ def _model(case: Case) -> Finding:
     return Finding(model in models, model.hex(), expected)
 
 
-FORM: Final = (
+FORM: Final[tuple[Rule[Session], ...]] = (
     Rule(
         "X2",
         "evidence form",
         Decision.UNTRUSTED,
-        "sev-snp in mode 0",
+        "sev-snp or tdx in mode 0",
         _evidence_form,
         "Evidence of a kind this client does not know proves nothing to it.",
     ),
 )
 
-SESSION: Final = (
+SESSION: Final[tuple[Rule[Session], ...]] = (
     Rule(
         "X5",
         "key list",

@@ -16,8 +16,19 @@ class VendorRoot(StrEnum):
     """Whose root key the evidence leads to; unknown also where the chain to it is broken."""
 
     AMD = "amd"
+    INTEL = "intel"
     SIMULATED = "simulated"
     UNKNOWN = "unknown"
+
+
+class Outcome(StrEnum):
+    """What became of one check. Only the first two are good."""
+
+    PASSED = "pass"
+    NOTED = "note"
+    FAILED = "fail"
+    NOT_EVALUATED = "not evaluated"
+    WAIVED = "waived"
 
 
 class Decision(Enum):
@@ -33,7 +44,10 @@ class Decision(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One check. `why` says to a lay reader what it is good for; `section` is its id in attestation.md 7."""
+    """One check. `why` says to a lay reader what it is good for; `section` is its id in attestation.md 7.
+
+    `waived` is a check that the caller asked in so many words not to make. It is not passed.
+    """
 
     name: str
     ok: bool
@@ -43,6 +57,19 @@ class Check:
     section: str = ""
     decision: Decision = Decision.UNTRUSTED
     evaluated: bool = True
+    waived: bool = False
+    noted: bool = False
+
+    @property
+    def outcome(self) -> Outcome:
+        """What became of it: `noted` marks a pass that deserves a look."""
+        if self.waived:
+            return Outcome.WAIVED
+        if not self.evaluated:
+            return Outcome.NOT_EVALUATED
+        if not self.ok:
+            return Outcome.FAILED
+        return Outcome.NOTED if self.noted else Outcome.PASSED
 
     @property
     def detail(self) -> str:
@@ -68,6 +95,14 @@ class Verdict:
     def verified(self) -> bool:
         """Whether there were checks, and every one was made and passed."""
         return bool(self.checks) and all(check.ok and check.evaluated for check in self.checks)
+
+    @property
+    def refused(self) -> bool:
+        """Whether a check failed, or could not be made though nobody waived it.
+
+        Evidence that is neither verified nor refused passed all that the caller let be checked.
+        """
+        return not self.checks or any(not (check.ok or check.waived) for check in self.checks)
 
     @property
     def failures(self) -> tuple[Check, ...]:

@@ -6,19 +6,30 @@ passed. Simulated hardware takes the same path: only the policy's set of roots t
 in the report data that follows from the root.
 """
 
-from dataclasses import InitVar, dataclass
+from dataclasses import InitVar, dataclass, field, replace
 from types import MappingProxyType
 from typing import Final, final
 
-from attestation import rules
-from attestation.case import DEFECTS, Case, NotEvaluatedError, Rule, Unreadable, open_case
-from attestation.evidence import Claims, Evidence
+from attestation import binding, rules
+from attestation.cache import Cache
+from attestation.case import Unreadable, make_check
+from attestation.evidence import SEV_SNP, TDX, Claims, Evidence
 from attestation.policy import Measurement, Policy
+from attestation.rules import Session, open_session
 from attestation.snp import rules as snp_rules
+from attestation.snp.case import (
+    Commitment,
+    NoCrl,
+    NotCompared,
+    SnpCaches,
+    SnpCase,
+    SnpEvidence,
+    open_snp_case,
+)
+from attestation.tdx.platform import VerifiedPlatforms
+from attestation.tdx_case import NoCollateral, TdxEvidence, appraise_tdx
 from attestation.verdict import Check, Decision, VendorRoot, Verdict
 from wire import ohttp
-
-RULES: Final = rules.FORM + snp_rules.RULES + rules.SESSION
 
 
 class VerificationError(Exception):
@@ -85,47 +96,100 @@ class VerifiedEnclave:
             raise RuntimeError("only verify makes a verified enclave")
 
 
-def appraise(evidence: Evidence, policy: Policy, now: int) -> Verdict:
-    """Make every check; bad evidence raises nothing. `now` is the client's own clock in unix seconds."""
-    return _appraise(open_case(evidence, policy, now))
+@dataclass(frozen=True, slots=True)
+class Caches:
+    """What a client keeps from one verification to the next; pass the same object again (X9)."""
+
+    snp: SnpCaches = field(default_factory=lambda: SnpCaches(Cache(), Cache()))
+    tdx: VerifiedPlatforms = field(default_factory=VerifiedPlatforms)
 
 
-def verify(evidence: Evidence, policy: Policy, now: int) -> VerifiedEnclave:
+def _no_caches() -> Caches:
+    return Caches(SnpCaches(), VerifiedPlatforms(0))
+
+
+def appraise(evidence: Evidence, policy: Policy, now: int, caches: Caches | None = None) -> Verdict:
+    """Make every check; bad evidence raises nothing. `now` is the client's own clock in unix seconds.
+
+    `caches` saves time alone: with them and without, the verdict is the same.
+    """
+    return _appraise(open_session(evidence, policy, now), caches or _no_caches())
+
+
+def verify(evidence: Evidence, policy: Policy, now: int, caches: Caches | None = None) -> VerifiedEnclave:
     """The enclave behind the evidence, or a VerificationError of the first check that failed."""
-    case = open_case(evidence, policy, now)
-    verdict = _appraise(case)
+    session = open_session(evidence, policy, now)
+    verdict = _appraise(session, caches or _no_caches())
     if not verdict.verified:
         raise _REFUSALS[verdict.failures[0].decision](verdict)
-    return VerifiedEnclave(case.keys.need(), case.claims.need(), verdict, evidence, seal=_SEAL)
+    return VerifiedEnclave(session.keys.need(), session.claims.need(), verdict, evidence, seal=_SEAL)
 
 
-def _appraise(case: Case) -> Verdict:
-    checks = tuple(_make(rule, case) for rule in RULES)
-    vendor_root = _vendor_root(case, checks)
-    report, claims = case.report.outcome, case.claims.outcome
+def verify_snp_report(
+    report: bytes,
+    chain: tuple[bytes, ...],
+    crl: bytes | NoCrl,
+    policy: Policy,
+    now: int,
+    expected_report_data: bytes | NotCompared,
+) -> Verdict:
+    """Judge a report that comes in no document: every check of the hardware's part is made and listed.
+
+    What the caller says not to have is listed too, as waived, and then the verdict is not `verified`. The
+    chain is leaf, intermediate, root; the 64 bytes of report data are compared whole.
+    """
+    evidence = SnpEvidence(report, chain, crl, expected_report_data)
+    return _snp_verdict(open_snp_case(evidence, policy, now, SnpCaches()), (), (), None)
+
+
+def verify_tdx_quote(
+    quote: bytes,
+    collateral: bytes | NoCollateral,
+    policy: Policy,
+    now: int,
+    expected_report_data: bytes | NotCompared,
+) -> Verdict:
+    """Judge a quote that comes in no document, like `verify_snp_report`."""
+    evidence = TdxEvidence(quote, collateral, expected_report_data)
+    return appraise_tdx(evidence, policy, now, VerifiedPlatforms(0))
+
+
+def _appraise(session: Session, caches: Caches) -> Verdict:
+    form = tuple(make_check(rule, session) for rule in rules.FORM)
+    shared = tuple(make_check(rule, session) for rule in rules.SESSION)
+    claims = None if isinstance(session.claims.outcome, Unreadable) else session.claims.outcome
+    evidence = session.evidence
+    commitment = Commitment(binding.configuration_hash(evidence.keys, evidence.claims))
+    if evidence.tee == TDX:
+        given = TdxEvidence(evidence.report, evidence.collateral, commitment)
+        own = appraise_tdx(given, session.policy, session.now, caches.tdx)
+        return replace(own, checks=form + own.checks + shared, claims=claims)
+    case = open_snp_case(
+        SnpEvidence(evidence.report, evidence.chain, evidence.crl, commitment),
+        session.policy,
+        session.now,
+        caches.snp,
+    )
+    return _snp_verdict(case, form, shared, claims)
+
+
+def _snp_verdict(
+    case: SnpCase, before: tuple[Check, ...], after: tuple[Check, ...], claims: Claims | None
+) -> Verdict:
+    own = tuple(make_check(rule, case) for rule in snp_rules.RULES)
+    vendor_root = _vendor_root(case, own)
+    report = case.report.outcome
     return Verdict(
-        checks=checks,
-        tee=case.evidence.tee,
+        checks=before + own + after,
+        tee=SEV_SNP,
         vendor_root=vendor_root,
         simulated=vendor_root is VendorRoot.SIMULATED,
         measurement=Measurement(b"") if isinstance(report, Unreadable) else report.measurement,
-        claims=None if isinstance(claims, Unreadable) else claims,
+        claims=claims,
     )
 
 
-def _make(rule: Rule, case: Case) -> Check:
-    evaluated, ok, expected = True, False, rule.expected
-    try:
-        finding = rule.examine(case)
-        ok, found, expected = finding.ok, finding.found, finding.expected or rule.expected
-    except NotEvaluatedError as missing:
-        evaluated, found = False, f"not evaluated: {missing}"
-    except DEFECTS as error:
-        found = f"a defect ({error})"
-    return Check(rule.name, ok, expected, found, rule.why, rule.section, rule.decision, evaluated)
-
-
-def _vendor_root(case: Case, checks: tuple[Check, ...]) -> VendorRoot:
+def _vendor_root(case: SnpCase, checks: tuple[Check, ...]) -> VendorRoot:
     """A root means something only where the chain leads to it."""
     passed = {check.name for check in checks if check.ok}
     return case.vendor_root if {"certificate chain", "trust anchor"} <= passed else VendorRoot.UNKNOWN

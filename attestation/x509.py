@@ -7,6 +7,7 @@ each raises CertificateError.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import sha256
 from types import MappingProxyType
 from typing import Final
@@ -24,6 +25,10 @@ BASIC_CONSTRAINTS: Final = "2.5.29.19"
 KEY_USAGE: Final = "2.5.29.15"
 # What this code acts on. RFC 5280 section 4.2: any other extension marked critical means refusal.
 UNDERSTOOD: Final = frozenset({BASIC_CONSTRAINTS, KEY_USAGE})
+# RFC 5280 sections 5.2.5 and 5.3.3: how a list also names certificates of other issuers than its own.
+ISSUING_DISTRIBUTION_POINT: Final = "2.5.29.28"
+CERTIFICATE_ISSUER: Final = "2.5.29.29"
+INDIRECT_LIST: Final = bytes.fromhex("30038401ff")
 
 KEY_CERT_SIGN: Final = 0x04
 CRL_SIGN: Final = 0x02
@@ -94,13 +99,22 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True)
 class RevocationList:
-    """An X.509 certificate revocation list, version 2."""
+    """An X.509 certificate revocation list, version 2.
+
+    `serials` are those of the list's own issuer; `others` are certificates of other issuers that it names.
+    """
 
     signed: Signed
     issuer: Name
     this_update: int
     next_update: int
     serials: frozenset[int]
+    others: frozenset[tuple[bytes, int]] = frozenset()
+
+    def names(self, certificate: Certificate) -> bool:
+        """Whether the certificate is on the list: serial numbers are counted apart for each issuer (S8)."""
+        own = certificate.issuer.encoded == self.issuer.encoded and certificate.serial in self.serials
+        return own or (certificate.issuer.encoded, certificate.serial) in self.others
 
 
 def parse_certificate(certificate_der: bytes) -> Certificate:
@@ -131,28 +145,37 @@ def parse_revocation_list(list_der: bytes) -> RevocationList:
         _check_algorithm(fields, algorithm)
         issuer = _name(fields)
         this_update, next_update = (_time(fields) for _ in range(2))
-        serials = _revoked(fields.enter(der.SEQUENCE)) if fields.at(der.SEQUENCE) else frozenset[int]()
-        _extensions(fields)
+        entries = _entries(fields.enter(der.SEQUENCE)) if fields.at(der.SEQUENCE) else []
+        _check_scope(_extensions(fields, ISSUING_DISTRIBUTION_POINT))
         fields.end()
+        serials, others = _revoked(entries, issuer)
     except DerError as error:
         raise CertificateError(f"revocation list: {error}") from error
-    return RevocationList(signed, issuer, this_update, next_update, serials)
+    return RevocationList(signed, issuer, this_update, next_update, serials, others)
 
 
 def check_signed_by(signed: Signed, issuer: Certificate) -> None:
     """Refuse a signature that the issuer's RSA-4096 key did not make."""
     try:
-        key = load_der_public_key(issuer.public_key_der)
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise CertificateError(f"{issuer.subject.common_name}: unreadable public key") from error
-    if not isinstance(key, rsa.RSAPublicKey) or key.key_size != RSA_BITS:
-        raise CertificateError(f"{issuer.subject.common_name}: expected an RSA-{RSA_BITS} key")
-    if key.public_numbers().e != RSA_EXPONENT:
-        raise CertificateError(f"{issuer.subject.common_name}: expected the RSA exponent {RSA_EXPONENT}")
-    try:
-        key.verify(signed.signature, signed.content, _PSS, SHA384())
+        authority_key(issuer.public_key_der).verify(signed.signature, signed.content, _PSS, SHA384())
     except InvalidSignature as error:
         raise CertificateError(f"signature is not by {issuer.subject.common_name}") from error
+    except CertificateError as error:
+        raise CertificateError(f"{issuer.subject.common_name}: {error}") from error
+
+
+@lru_cache(maxsize=16)
+def authority_key(public_key_der: bytes) -> rsa.RSAPublicKey:
+    """The RSA-4096 key in a SubjectPublicKeyInfo: a root's is needed three times in one chain."""
+    try:
+        key = load_der_public_key(public_key_der)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise CertificateError("unreadable public key") from error
+    if not isinstance(key, rsa.RSAPublicKey) or key.key_size != RSA_BITS:
+        raise CertificateError(f"expected an RSA-{RSA_BITS} key")
+    if key.public_numbers().e != RSA_EXPONENT:
+        raise CertificateError(f"expected the RSA exponent {RSA_EXPONENT}")
+    return key
 
 
 def check_authority(certificate: Certificate, usage: int) -> None:
@@ -189,9 +212,14 @@ def _check_algorithm(fields: Reader, outside: bytes) -> None:
 
 def _name(fields: Reader) -> Name:
     """A Name with exactly one common name."""
-    element = fields.read(der.SEQUENCE)
+    return _read_name(fields.read(der.SEQUENCE).encoded)
+
+
+@lru_cache(maxsize=64)
+def _read_name(encoded: bytes) -> Name:
+    """Subjects and issuers repeat within a chain and from chain to chain."""
     common_names = list[str]()
-    names = Reader(element.content)
+    names = Reader(der.sole(encoded, der.SEQUENCE).content)
     while not names.finished:
         attributes = names.enter(der.SET)
         while not attributes.finished:
@@ -203,7 +231,7 @@ def _name(fields: Reader) -> Name:
                 common_names.append(der.text(value))
     if len(common_names) != 1:
         raise CertificateError(f"expected one common name, found {len(common_names)}")
-    return Name(element.encoded, common_names[0])
+    return Name(encoded, common_names[0])
 
 
 def _validity(fields: Reader) -> tuple[int, int]:
@@ -217,15 +245,15 @@ def _time(fields: Reader) -> int:
     return der.unix_time(fields.read(der.UTC_TIME, der.GENERALIZED_TIME))
 
 
-def _extensions(fields: Reader) -> Mapping[str, Extension]:
+def _extensions(fields: Reader, *understood: str) -> Mapping[str, Extension]:
     """Extensions by identifier: version 3 certificates tag them [3], version 2 lists [0]."""
     tagged = fields.enter(0xA0, 0xA3)
-    extensions = _extension_list(tagged.enter(der.SEQUENCE))
+    extensions = _extension_list(tagged.enter(der.SEQUENCE), *understood)
     tagged.end()
     return extensions
 
 
-def _extension_list(items: Reader) -> Mapping[str, Extension]:
+def _extension_list(items: Reader, *understood: str) -> Mapping[str, Extension]:
     extensions = dict[str, Extension]()
     while not items.finished:
         item = items.enter(der.SEQUENCE)
@@ -233,7 +261,7 @@ def _extension_list(items: Reader) -> Mapping[str, Extension]:
         critical = _flag(item)
         if identifier in extensions:
             raise CertificateError(f"extension {identifier} occurs twice")
-        if critical and identifier not in UNDERSTOOD:
+        if critical and identifier not in UNDERSTOOD and identifier not in understood:
             raise CertificateError(f"extension {identifier} is critical and unknown")
         extensions[identifier] = Extension(critical, item.read(der.OCTET_STRING).content)
         item.end()
@@ -262,14 +290,40 @@ def _is_authority(extensions: Mapping[str, Extension]) -> bool:
     return authority
 
 
-def _revoked(entries: Reader) -> frozenset[int]:
-    """Serial numbers on the list. An entry with a critical extension may concern another issuer: refused."""
-    serials = set[int]()
-    while not entries.finished:
-        entry = entries.enter(der.SEQUENCE)
-        serials.add(der.integer(entry.read(der.INTEGER)))
+def _entries(items: Reader) -> list[tuple[int, Mapping[str, Extension]]]:
+    """Serial numbers with the extensions of their entries."""
+    entries = list[tuple[int, Mapping[str, Extension]]]()
+    while not items.finished:
+        entry = items.enter(der.SEQUENCE)
+        serial = der.integer(entry.read(der.INTEGER))
         _time(entry)
+        extensions: Mapping[str, Extension] = MappingProxyType({})
         if entry.at(der.SEQUENCE):
-            _extension_list(entry.enter(der.SEQUENCE))
+            extensions = _extension_list(entry.enter(der.SEQUENCE), CERTIFICATE_ISSUER)
         entry.end()
-    return frozenset(serials)
+        entries.append((serial, extensions))
+    return entries
+
+
+def _check_scope(extensions: Mapping[str, Extension]) -> None:
+    """Refuse a list that covers a part of the certificates: it says nothing about the others."""
+    scope = extensions.get(ISSUING_DISTRIBUTION_POINT)
+    if scope is not None and scope.value != INDIRECT_LIST:
+        raise CertificateError(f"expected a revocation list of full scope, found {scope.value.hex()}")
+
+
+def _revoked(
+    entries: list[tuple[int, Mapping[str, Extension]]], issuer: Name
+) -> tuple[frozenset[int], frozenset[tuple[bytes, int]]]:
+    """Serials of the list's issuer, and serials of others. A named issuer holds for what follows."""
+    serials, others, current = set[int](), set[tuple[bytes, int]](), issuer.encoded
+    for serial, extensions in entries:
+        named = extensions.get(CERTIFICATE_ISSUER)
+        if named is not None:
+            names = der.sole(der.sole(named.value, der.SEQUENCE).content, 0xA4)
+            current = der.sole(names.content, der.SEQUENCE).encoded
+        if current == issuer.encoded:
+            serials.add(serial)
+        else:
+            others.add((current, serial))
+    return frozenset(serials), frozenset(others)

@@ -5,4 +5,13 @@ gateway: the HTTP side
 relay: the bytes of one exchange on the link, as a pure function
 link: the connection to the enclave
 config: the closed schema of its configuration
+health: whether the enclave's claims are current, for the operator
+endorsements: certificates, revocation lists and collateral, from a bundle, a cache or the vendor
+endorsement_requests: what can be asked of AMD's and Intel's services
+endorsement_forms: the outer shapes of their answers
+endorsement_fetch: one question over HTTP, with patience
+endorsement_cache: answers on disk
+endorsement_bundle: answers that somebody put beside the host
+endorsement_settings: where the services are, and the bounds on asking them
+stapling: what was fetched, added to an evidence document
 """

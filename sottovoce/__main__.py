@@ -4,24 +4,28 @@
 import argparse
 import json
 import sys
+import time
 from collections.abc import Callable
-from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
 from attestation.evidence import EvidenceError
-from attestation.policy import AnyMachine, Policy
+from attestation.policy import Policy, with_any_machine
+from attestation.verdict import Verdict
 from attestation.verify import VerificationError, VerifiedEnclave
 from sottovoce import terminal
+from sottovoce.offline import Files, OfflineError, judge, nonce, unix_time
 from sottovoce.session import AnswerError, NoSuitableKeyError
 from sottovoce.transport import ApiError, Connection, RefusedByHostError, Turn, UnreachableError
-from sottovoce.trust import NoPolicyError, choose_policy, model_name, verdict_json
+from sottovoce.trust import NoPolicyError, choose_policy, model_name, verdict_ear, verdict_json
 
 VERIFIED, REFUSED, NOT_CHECKED, BROKEN_ANSWER, API_ERROR, INTERRUPTED = 0, 10, 20, 30, 40, 130
 
 EPILOG = """\
 examples:
   sottovoce verify https://llm.example --policy hospital.toml
+  sottovoce verify report.bin --certs vcek.der cert_chain.pem --crl crl.der --policy mine.toml
+  sottovoce verify quote.bin --collateral collateral.json --at 2026-06-18T00:00:00Z --nonce c0ffee
   sottovoce ask http://localhost:8080 --simulated "What is a trust boundary?"
   git diff | sottovoce ask http://localhost:8080 --simulated -
   sottovoce chat http://localhost:8080 --simulated
@@ -30,7 +34,7 @@ exit codes:
    0  verified, or answered
    2  wrong usage
   10  refused: it is not what the policy asks for; nothing was sent
-  20  could not check: no answer, no evidence, no policy
+  20  could not check: no answer, no evidence, no policy, or not all that a check needs
   30  an answer was cut or tampered with; what was printed is not to be used
   40  the enclave answered with an error
 """
@@ -39,6 +43,7 @@ exit codes:
 FAILURES: tuple[tuple[type[Exception], int, str], ...] = (
     (EvidenceError, REFUSED, "refused, and nothing was sent:"),
     (NoSuitableKeyError, REFUSED, "refused, and nothing was sent:"),
+    (OfflineError, NOT_CHECKED, "could not check:"),
     (UnreachableError, NOT_CHECKED, "could not check:"),
     (NoPolicyError, NOT_CHECKED, "could not check:"),
     (RefusedByHostError, NOT_CHECKED, "try again, or verify the enclave:"),
@@ -73,12 +78,18 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=metadata.version("sottovoce"))
     commands = top.add_subparsers(metavar="COMMAND", required=True)
     checking, asking = checking_options(), asking_options()
-    verify = commands.add_parser("verify", parents=[checking], help="check an enclave and print every check")
+    verify = commands.add_parser("verify", parents=[checking], help="check an enclave or files of evidence")
     verify.set_defaults(command=run_verify)
-    ask = commands.add_parser("ask", parents=[checking, asking], help="verify, then ask one question")
+    verify.add_argument("url", metavar="WHAT", help="a URL, or a file: evidence document, report or quote")
+    add_file_options(verify)
+    host = argparse.ArgumentParser(add_help=False)
+    host.add_argument("url", metavar="URL", help="where the host is, for instance http://localhost:8080")
+    ask = commands.add_parser("ask", parents=[host, checking, asking], help="verify, then ask one question")
     ask.set_defaults(command=run_ask)
     ask.add_argument("question", help='the question; "-" reads it from standard input')
-    chat = commands.add_parser("chat", parents=[checking, asking], help="verify, then talk; Ctrl-D ends")
+    chat = commands.add_parser(
+        "chat", parents=[host, checking, asking], help="verify, then talk; Ctrl-D ends"
+    )
     chat.set_defaults(command=run_chat)
     return top
 
@@ -86,7 +97,6 @@ def parser() -> argparse.ArgumentParser:
 def checking_options() -> argparse.ArgumentParser:
     """What every command needs to know about trust."""
     options = argparse.ArgumentParser(add_help=False)
-    options.add_argument("url", metavar="URL", help="where the host is, for instance http://localhost:8080")
     accepted = options.add_mutually_exclusive_group()
     accepted.add_argument(
         "--policy", type=Path, metavar="FILE", help="what to accept: docs/attestation-policy.md"
@@ -97,6 +107,20 @@ def checking_options() -> argparse.ArgumentParser:
     )
     options.add_argument("--json", action="store_true", help="print one JSON object, for programs")
     return options
+
+
+def add_file_options(parser: argparse.ArgumentParser) -> None:
+    """What belongs to evidence in files, and in which form the verdict is wanted."""
+    parser.add_argument(
+        "--certs", type=Path, nargs="+", default=[], metavar="FILE", help="AMD's certificates"
+    )
+    parser.add_argument("--crl", type=Path, metavar="FILE", help="AMD's revocation list")
+    parser.add_argument("--collateral", type=Path, metavar="FILE", help="Intel's collateral, in JSON")
+    parser.add_argument("--at", metavar="TIME", help="judge as at this time: unix seconds, or with an offset")
+    parser.add_argument("--nonce", metavar="HEX", help="expected report data; zeros fill up to 64 bytes")
+    parser.add_argument(
+        "--ear", action="store_true", help="print an EAT Attestation Result in JSON, unsigned"
+    )
 
 
 def asking_options() -> argparse.ArgumentParser:
@@ -113,21 +137,54 @@ def asking_options() -> argparse.ArgumentParser:
     return options
 
 
-def policy_of(arguments: argparse.Namespace) -> Policy:
+def policy_of(arguments: argparse.Namespace, *, is_file: bool = False) -> Policy:
     """The policy that the options ask for. Raises NoPolicyError."""
-    policy = choose_policy(arguments.url, file=arguments.policy, simulated=arguments.simulated)
-    return replace(policy, machines=AnyMachine.ANY_MACHINE) if arguments.any_machine else policy
+    url = None if is_file else arguments.url
+    policy = choose_policy(url, file=arguments.policy, simulated=arguments.simulated)
+    return with_any_machine(policy) if arguments.any_machine else policy
 
 
 def run_verify(arguments: argparse.Namespace) -> int:
-    """Check an enclave and print every check."""
+    """Check an enclave, or files of evidence, and print every check."""
+    if Path(arguments.url).is_file():
+        return judge_files(arguments)
+    if arguments.certs or arguments.crl or arguments.collateral or arguments.at or arguments.nonce:
+        raise OfflineError(
+            "--certs, --crl, --collateral, --at and --nonce belong to files, and there is none"
+        )
     with Connection(arguments.url, policy_of(arguments)) as connection:
         verdict = connection.verify().verdict
-    if arguments.json:
+    show(arguments, verdict, policy_of(arguments), now=int(time.time()))
+    return VERIFIED
+
+
+def judge_files(arguments: argparse.Namespace) -> int:
+    """Judge evidence in files, and print every check."""
+    files = Files(
+        evidence=Path(arguments.url),
+        certificates=tuple(arguments.certs),
+        crl=arguments.crl,
+        collateral=arguments.collateral,
+        nonce=None if arguments.nonce is None else nonce(arguments.nonce),
+    )
+    now = int(time.time()) if arguments.at is None else unix_time(arguments.at)
+    policy = policy_of(arguments, is_file=True)
+    verdict = judge(files, policy, now)
+    show(arguments, verdict, policy, now=now)
+    if verdict.refused:
+        return REFUSED
+    return VERIFIED if verdict.verified else NOT_CHECKED
+
+
+def show(arguments: argparse.Namespace, verdict: Verdict, policy: Policy, *, now: int) -> None:
+    """Print a verdict in the form that was asked for."""
+    if arguments.ear:
+        told = None if arguments.nonce is None else nonce(arguments.nonce)
+        sys.stdout.write(verdict_ear(verdict, policy, now=now, nonce=told) + "\n")
+    elif arguments.json:
         sys.stdout.write(verdict_json(verdict) + "\n")
     else:
         terminal.show_verdict(verdict, arguments.url)
-    return VERIFIED
 
 
 def run_ask(arguments: argparse.Namespace) -> int:
@@ -195,6 +252,8 @@ def refuse(arguments: argparse.Namespace, error: VerificationError) -> int:
     """Show why an enclave was refused."""
     if arguments.json:
         sys.stdout.write(verdict_json(error.verdict) + "\n")
+    elif getattr(arguments, "ear", False):
+        show(arguments, error.verdict, policy_of(arguments), now=int(time.time()))
     else:
         terminal.show_verdict(error.verdict, arguments.url)
     return REFUSED
@@ -203,7 +262,7 @@ def refuse(arguments: argparse.Namespace, error: VerificationError) -> int:
 def fail(arguments: argparse.Namespace, error: Exception) -> int:
     """Say what went wrong, in the form that was asked for."""
     code, beginning = next((code, text) for kind, code, text in FAILURES if isinstance(error, kind))
-    if arguments.json:
+    if arguments.json or getattr(arguments, "ear", False):
         sys.stdout.write(json.dumps({"verified": False, "error": str(error), "checks": []}) + "\n")
     else:
         terminal.complain(f"{beginning} {error}")

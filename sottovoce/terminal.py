@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from attestation.verdict import Check, Verdict
+from attestation.verdict import Check, Outcome, Verdict
 from sottovoce.trust import model_name
 
 SIMULATED = "SIMULATED: no hardware protects this enclave, and whoever runs the machine can read along"
@@ -46,7 +46,15 @@ def _narrow(checks: tuple[Check, ...]) -> Table:
 
 
 def _mark(check: Check) -> Text:
-    return Text("pass", "green") if check.ok else Text("FAIL", "bold red")
+    match check.outcome:
+        case Outcome.PASSED:
+            return Text("pass", "green")
+        case Outcome.NOTED:
+            return Text("note", "yellow")
+        case Outcome.WAIVED:
+            return Text("----", "yellow")
+        case Outcome.FAILED | Outcome.NOT_EVALUATED:
+            return Text("FAIL", "bold red")
 
 
 def _short(text: str) -> str:
@@ -56,7 +64,14 @@ def _short(text: str) -> str:
 
 
 def _summary(verdict: Verdict) -> Text:
-    failed = sum(not check.ok for check in verdict.checks)
+    failed = sum(not (check.ok or check.waived) for check in verdict.checks)
+    waived = sum(check.waived for check in verdict.checks)
+    if not verdict.verified and not verdict.refused:
+        return Text(
+            f"NOT VERIFIED: nothing is wrong, but {waived} of {len(verdict.checks)} checks could not be made "
+            "with what was given.",
+            "bold yellow",
+        )
     if not verdict.verified:
         return Text(
             f"REFUSED: {failed} of {len(verdict.checks)} checks failed. Nothing was sent.", "bold red"

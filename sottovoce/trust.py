@@ -3,9 +3,24 @@
 
 import json
 import os
+from importlib import metadata
 from pathlib import Path
 
-from attestation.policy import AnyMachine, Policy, PolicyError, default_policy, parse_policy, with_audience
+from attestation.evidence import TDX
+from attestation.policy import (
+    AnyMachine,
+    Policy,
+    PolicyError,
+    default_policy,
+    parse_policy,
+    render_policy,
+    with_audience,
+)
+from attestation.results import claims
+from attestation.results.appraisal import policy_id, result_of
+from attestation.results.ear import NONCE_SIZES, VerifierId
+from attestation.results.serialization import JSON
+from attestation.results.values import encode_json
 from attestation.verdict import Verdict
 from models.manifest import catalogue
 
@@ -22,8 +37,8 @@ def simulated_policy_path() -> Path:
     return data / SIMULATED_POLICY
 
 
-def choose_policy(url: str, *, file: Path | None, simulated: bool) -> Policy:
-    """The policy of the command line, for the origin that was asked for.
+def choose_policy(url: str | None, *, file: Path | None, simulated: bool) -> Policy:
+    """The policy of the command line, for the origin that was asked for; files have none.
 
     Raises NoPolicyError.
     """
@@ -34,6 +49,8 @@ def choose_policy(url: str, *, file: Path | None, simulated: bool) -> Policy:
                 f"there is no simulated vendor on this machine ({file} is missing); make run makes one"
             )
     policy = default_policy() if file is None else _read(file)
+    if url is None:
+        return policy
     try:
         return with_audience(policy, origin(url))
     except PolicyError as error:
@@ -61,23 +78,58 @@ def model_name(digest: bytes) -> str:
 
 def verdict_json(verdict: Verdict) -> str:
     """The verdict as one JSON object."""
-    claims = verdict.claims
+    said = verdict.claims
     document = {
         "verified": verdict.verified,
+        "refused": verdict.refused,
         "simulated": verdict.simulated,
         "tee": verdict.tee,
         "vendor_root": verdict.vendor_root.value,
         "measurement": verdict.measurement.hex(),
-        "model": claims.model.hex() if claims else None,
-        "model_name": model_name(claims.model) if claims else None,
-        "audience": claims.audience if claims else None,
-        "expires_at": claims.expires_at if claims else None,
+        "model": said.model.hex() if said else None,
+        "model_name": model_name(said.model) if said else None,
+        "audience": said.audience if said else None,
+        "expires_at": said.expires_at if said else None,
         "checks": [
-            {"name": check.name, "ok": check.ok, "detail": check.detail, "why": check.why}
+            {
+                "name": check.name,
+                "id": check.section,
+                "outcome": check.outcome.value,
+                "ok": check.ok,
+                "detail": check.detail,
+                "why": check.why,
+            }
             for check in verdict.checks
         ],
     }
     return json.dumps(document)
 
 
-__all__ = ["AnyMachine", "NoPolicyError", "choose_policy", "model_name", "origin", "verdict_json"]
+def verdict_ear(verdict: Verdict, policy: Policy, *, now: int, nonce: bytes | None) -> str:
+    """The verdict as an EAT Attestation Result in JSON that nobody signed (attestation.md 9)."""
+    result = result_of(
+        verdict,
+        issued_at=now,
+        verifier=VerifierId("sottovoce", metadata.version("sottovoce")),
+        policy_ids=(policy_id(render_policy(policy).encode("utf-8")),),
+        machines_are_named=_names_machines(policy, verdict.tee),
+        nonce=nonce if nonce is not None and len(nonce) in NONCE_SIZES else None,
+    )
+    return encode_json(claims.encode(result, JSON)).decode("utf-8")
+
+
+def _names_machines(policy: Policy, tee: str) -> bool:
+    """Whether the policy lists machines of this kind of hardware, so that an accepted one is recognized."""
+    accepted = policy.tdx.ppids if tee == TDX else policy.machines
+    return isinstance(accepted, frozenset)
+
+
+__all__ = [
+    "AnyMachine",
+    "NoPolicyError",
+    "choose_policy",
+    "model_name",
+    "origin",
+    "verdict_ear",
+    "verdict_json",
+]

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Certificates and revocation lists with names, extensions and signatures as AMD's (attestation.md 3.2)."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Final
 
 from cryptography import x509
@@ -10,17 +13,27 @@ from cryptography.hazmat.primitives.hashes import SHA384
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from attestation.snp.certificates import HARDWARE_ID, LEAF_NAME, PATCH_LEVELS, PRODUCT_NAME, STRUCTURE_VERSION
+from attestation.snp.certificates import (
+    CERTIFIED_NAMES,
+    HARDWARE_ID,
+    PATCH_LEVELS,
+    PRODUCT_NAME,
+    STRUCTURE_VERSION,
+    STRUCTURE_VERSIONS,
+)
 from attestation.snp.product import Product
+from attestation.snp.report import SigningKey
 
-ROOT_NAME: Final = "ARK-Genoa"
-INTERMEDIATE_NAME: Final = "SEV-Genoa"
-ROOT_SERIAL: Final = 0x20000
-INTERMEDIATE_SERIAL: Final = 0x20002
+CSP_ID: Final = "1.3.6.1.4.1.3704.1.5"
+CSP_NAME: Final = "CN=simulated.sottovoce.invalid"
+LEAF_NAMES: Final = MappingProxyType({SigningKey.VCEK: "SEV-VCEK", SigningKey.VLEK: "SEV-VLEK"})
 
-DAY: Final = 24 * 60 * 60
-LEAF_DAYS: Final = 7 * 365
-REVOCATION_LIST_DAYS: Final = 30
+# Serial numbers as AMD's: the product's root, and offsets of the two intermediates below it.
+ROOT_SERIALS: Final = MappingProxyType(
+    {Product.MILAN: 0x10000, Product.GENOA: 0x20000, Product.TURIN: 0x30000}
+)
+_INTERMEDIATE_OFFSETS: Final = MappingProxyType({SigningKey.VCEK: 2, SigningKey.VLEK: 0x101})
+
 # The authorities live as long as AMD's for this product, so no clock within a working life is wrong for them.
 AUTHORITY_VALIDITY: Final = (
     datetime(2022, 10, 31, tzinfo=UTC),
@@ -30,69 +43,128 @@ AUTHORITY_VALIDITY: Final = (
 _PSS: Final = padding.PSS(mgf=padding.MGF1(SHA384()), salt_length=48)
 
 
-def name(common_name: str) -> x509.Name:
-    """A name with the common name that verifiers read; the rest says that it is not AMD's."""
-    return x509.Name(
-        [
-            x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, "Simulation"),
-            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Sottovoce, not Advanced Micro Devices"),
-            x509.NameAttribute(NameOID.COMMON_NAME, common_name),
-        ]
-    )
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """A root, or one of the two intermediates below it."""
+
+    name: str
+    serial: int
+    key: rsa.RSAPrivateKey = field(repr=False)
 
 
-def authority(
-    common_name: str, serial: int, key: rsa.RSAPublicKey, *, issuer: str, issuer_key: rsa.RSAPrivateKey
-) -> bytes:
-    """The DER certificate of an authority: the root, or the intermediate below it."""
-    is_root = common_name == issuer
-    not_before, not_after = AUTHORITY_VALIDITY
+@dataclass(frozen=True, slots=True)
+class LeafFields:
+    """What the certificate of a signing key says.
+
+    `chip_id` is as the product writes it, and absent from a VLEK. Some genuine certificates name the product
+    with a stepping, such as "Milan-B0".
+    """
+
+    product: Product
+    signing_key: SigningKey
+    tcb: bytes
+    chip_id: bytes
+    csp_id: str = CSP_NAME
+    product_name: str = ""
+
+    def extensions(self) -> Mapping[str, bytes]:
+        """AMD's extensions in AMD's order."""
+        levels = zip(PATCH_LEVELS[self.product], self.tcb, strict=True)
+        return {
+            STRUCTURE_VERSION: _integer(STRUCTURE_VERSIONS[self.product]),
+            PRODUCT_NAME: _ia5_string(self.product_name or CERTIFIED_NAMES[self.product]),
+            **{identifier: _integer(level) for identifier, level in levels},
+            **self._identity(),
+        }
+
+    def _identity(self) -> Mapping[str, bytes]:
+        if self.signing_key is SigningKey.VLEK:
+            return {CSP_ID: _ia5_string(self.csp_id)}
+        return {HARDWARE_ID: self.chip_id}
+
+
+def root_of(product: Product, key: rsa.RSAPrivateKey) -> Authority:
+    """The product's root."""
+    return Authority(f"ARK-{CERTIFIED_NAMES[product]}", ROOT_SERIALS[product], key)
+
+
+def intermediate_of(product: Product, signing_key: SigningKey, key: rsa.RSAPrivateKey) -> Authority:
+    """The product's issuer of chip keys, or of cloud providers' keys."""
+    kind = "VLEK-" if signing_key is SigningKey.VLEK else ""
+    return Authority(f"SEV-{kind}{CERTIFIED_NAMES[product]}", intermediate_serial(product, signing_key), key)
+
+
+def intermediate_serial(product: Product, signing_key: SigningKey) -> int:
+    """The serial number by which a revocation list names an intermediate."""
+    return ROOT_SERIALS[product] + _INTERMEDIATE_OFFSETS[signing_key]
+
+
+def authority(subject: Authority, issuer: Authority) -> bytes:
+    """The DER certificate of an authority, signed by itself or by the root above it."""
+    is_root = subject.name == issuer.name
+    key = subject.key.public_key()
     return (
-        x509.CertificateBuilder(name(issuer), name(common_name), key, serial, not_before, not_after)
+        x509.CertificateBuilder(
+            _name(issuer.name), _name(subject.name), key, subject.serial, *AUTHORITY_VALIDITY
+        )
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
-        .add_extension(_authority_key(issuer_key), critical=False)
+        .add_extension(_authority_key(issuer.key), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None if is_root else 0), critical=True)
         .add_extension(_authority_usage(crl_sign=is_root), critical=True)
-        .sign(issuer_key, SHA384(), rsa_padding=_PSS)
+        .sign(issuer.key, SHA384(), rsa_padding=_PSS)
         .public_bytes(Encoding.DER)
     )
 
 
 def leaf(
-    key: ec.EllipticCurvePublicKey, issuer_key: rsa.RSAPrivateKey, *, tcb: bytes, chip_id: bytes, now: int
+    fields: LeafFields,
+    key: ec.EllipticCurvePublicKey,
+    issuer: Authority,
+    validity: tuple[datetime, datetime],
 ) -> bytes:
-    """The DER certificate of a chip's key at these patch levels, with serial number 0 as AMD's."""
-    builder = x509.CertificateBuilder(
-        name(INTERMEDIATE_NAME), name(LEAF_NAME), key, 1, _date(now - DAY), _date(now + LEAF_DAYS * DAY)
-    )
-    values = {
-        STRUCTURE_VERSION: _integer(0),
-        PRODUCT_NAME: b"\x16\x05Genoa",
-        **{oid: _integer(level) for oid, level in zip(PATCH_LEVELS[Product.GENOA], tcb, strict=True)},
-        HARDWARE_ID: chip_id,
-    }
-    for oid, value in values.items():
-        extension = x509.UnrecognizedExtension(x509.ObjectIdentifier(oid), value)
+    """The DER certificate of a signing key at these patch levels, with serial number 0 as AMD's."""
+    subject = _name(LEAF_NAMES[fields.signing_key])
+    builder = x509.CertificateBuilder(_name(issuer.name), subject, key, 1, *validity)
+    for identifier, value in fields.extensions().items():
+        extension = x509.UnrecognizedExtension(x509.ObjectIdentifier(identifier), value)
         builder = builder.add_extension(extension, critical=False)
-    return _with_serial_zero(builder.sign(issuer_key, SHA384(), rsa_padding=_PSS), issuer_key)
+    return _with_serial_zero(builder.sign(issuer.key, SHA384(), rsa_padding=_PSS), issuer.key)
 
 
-def revocation_list(root_key: rsa.RSAPrivateKey, *, now: int, revoked: tuple[int, ...] = ()) -> bytes:
-    """The root's DER list of revoked serial numbers, current from a day ago until 30 days from `now`."""
+def revocation_list(
+    root: Authority,
+    validity: tuple[datetime, datetime],
+    revoked: tuple[int, ...] = (),
+    *,
+    leaf_of: Authority | None = None,
+) -> bytes:
+    """The root's DER list of revoked serial numbers.
+
+    With `leaf_of` it also names serial 0 of that intermediate, in the one form a root has for the certificate
+    of another issuer: a critical CertificateIssuer (RFC 5280 section 5.3.3).
+    """
+    start, end = validity
     builder = (
         x509.CertificateRevocationListBuilder()
-        .issuer_name(name(ROOT_NAME))
-        .last_update(_date(now - DAY))
-        .next_update(_date(now + REVOCATION_LIST_DAYS * DAY))
+        .issuer_name(_name(root.name))
+        .last_update(start)
+        .next_update(end)
         .add_extension(x509.CRLNumber(1), critical=False)
-        .add_extension(_authority_key(root_key), critical=False)
+        .add_extension(_authority_key(root.key), critical=False)
     )
     for serial in revoked:
-        entry = (
-            x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(_date(now - DAY)).build()
-        )
-        builder = builder.add_revoked_certificate(entry)
-    return builder.sign(root_key, SHA384(), rsa_padding=_PSS).public_bytes(Encoding.DER)
+        entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(start)
+        builder = builder.add_revoked_certificate(entry.build())
+    if leaf_of:
+        builder = builder.add_revoked_certificate(_leaf_entry(leaf_of, start))
+    signed = builder.sign(root.key, SHA384(), rsa_padding=_PSS)
+    return _with_entry_zero(signed, root.key) if leaf_of else signed.public_bytes(Encoding.DER)
+
+
+def _leaf_entry(issuer: Authority, start: datetime) -> x509.RevokedCertificate:
+    names = x509.CertificateIssuer([x509.DirectoryName(_name(issuer.name))])
+    entry = x509.RevokedCertificateBuilder().serial_number(1).revocation_date(start)
+    return entry.add_extension(names, critical=True).build()
 
 
 def _with_serial_zero(certificate: x509.Certificate, issuer_key: rsa.RSAPrivateKey) -> bytes:
@@ -103,6 +175,26 @@ def _with_serial_zero(certificate: x509.Certificate, issuer_key: rsa.RSAPrivateK
     signature = issuer_key.sign(patched, _PSS, SHA384())
     encoded = certificate.public_bytes(Encoding.DER)
     return encoded.replace(content, patched).replace(certificate.signature, signature)
+
+
+def _with_entry_zero(revocations: x509.CertificateRevocationList, root_key: rsa.RSAPrivateKey) -> bytes:
+    """The same for the list's entry of serial 1, which stands before the time of its revocation."""
+    content = revocations.tbs_certlist_bytes
+    patched = content.replace(b"\x02\x01\x01\x17\x0d", b"\x02\x01\x00\x17\x0d", 1)
+    signature = root_key.sign(patched, _PSS, SHA384())
+    encoded = revocations.public_bytes(Encoding.DER)
+    return encoded.replace(content, patched).replace(revocations.signature, signature)
+
+
+def _name(common_name: str) -> x509.Name:
+    """A name with the common name that verifiers read; the rest says that it is not AMD's."""
+    return x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, "Simulation"),
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Sottovoce, not Advanced Micro Devices"),
+            x509.NameAttribute(NameOID.COMMON_NAME, common_name),
+        ]
+    )
 
 
 def _authority_key(issuer_key: rsa.RSAPrivateKey) -> x509.AuthorityKeyIdentifier:
@@ -129,5 +221,6 @@ def _integer(level: int) -> bytes:
     return bytes((0x02, len(content))) + content
 
 
-def _date(seconds: int) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
+def _ia5_string(text: str) -> bytes:
+    """A DER IA5String of fewer than 128 characters."""
+    return bytes((0x16, len(text))) + text.encode("ascii")

@@ -1,22 +1,52 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A simulated SEV-SNP machine: signs reports of version 3 byte for byte as a Genoa (attestation.md 12)."""
+"""A simulated SEV-SNP machine: signs reports of versions 2 to 5, byte for byte (attestation.md 12)."""
 
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA384
 
-from attestation.snp.report import LAYOUT, REPORT_SIZE, SIGNED_SIZE, ChipId, GuestPolicy, PlatformInfo
+from attestation.simulated import seed as seeds
+from attestation.snp.product import Product
+from attestation.snp.report import (
+    LAYOUT,
+    REPORT_SIZE,
+    SIGNED_SIZE,
+    ChipId,
+    GuestPolicy,
+    PlatformInfo,
+    SigningKey,
+)
 
-# Patch levels seen on a genuine Genoa machine: bootloader 10, tee 0, snp 25, microcode 84.
-TCB: Final = bytes.fromhex("0a00000000001954")
+# Patch levels seen on genuine machines, each in its product's layout.
+TCBS: Final = MappingProxyType(
+    {
+        Product.MILAN: bytes.fromhex("04000000000018db"),
+        Product.GENOA: bytes.fromhex("0a00000000001954"),
+        Product.TURIN: bytes.fromhex("0101010400000051"),
+    }
+)
+TCB: Final = TCBS[Product.GENOA]
+
+# CPUID family, model and stepping, which reports carry from version 3 on.
+CPUS: Final = MappingProxyType(
+    {Product.MILAN: (0x19, 0x01, 1), Product.GENOA: (0x19, 0x11, 1), Product.TURIN: (0x1A, 0x02, 1)}
+)
+FIRST_VERSION_WITH_CPU: Final = 3
+FIRST_VERSION_WITH_MITIGATIONS: Final = 5
+MITIGATIONS: Final = 0x01
 
 
 @dataclass(frozen=True, slots=True)
 class ReportFields:
-    """The fields of a report as numbers and bytes, for `dataclasses.replace` to spoil one of them."""
+    """The fields of a report as numbers and bytes, for `dataclasses.replace` to spoil one of them.
+
+    `patches` are offsets and bytes put over the finished fields: before the signature where they lie in the
+    signed part, after it elsewhere. `trailing` follows the report, and `cut` bytes are missing at its end.
+    """
 
     measurement: bytes
     chip_id: bytes
@@ -46,6 +76,9 @@ class ReportFields:
     launch_tcb: bytes = TCB
     launch_mitigations: int = 0
     current_mitigations: int = 0
+    patches: tuple[tuple[int, bytes], ...] = ()
+    trailing: bytes = b""
+    cut: int = 0
 
     def encode(self) -> bytes:
         """The part of the report that is signed."""
@@ -56,7 +89,31 @@ class ReportFields:
                 report[offset : offset + size] = (
                     value.to_bytes(size, "little") if isinstance(value, int) else value.ljust(size, b"\x00")
                 )
+        for offset, content in self.patches:
+            if offset < SIGNED_SIZE:
+                report[offset : offset + len(content)] = content
         return bytes(report)
+
+
+def of_product(fields: ReportFields, product: Product, version: int, signing_key: SigningKey) -> ReportFields:
+    """The same guest on a machine of this product, whose firmware writes this version of the report."""
+    tcb = TCBS[product]
+    family, model, stepping = CPUS[product] if version >= FIRST_VERSION_WITH_CPU else (0, 0, 0)
+    mitigations = MITIGATIONS if version >= FIRST_VERSION_WITH_MITIGATIONS else 0
+    return replace(
+        fields,
+        version=version,
+        key_info=signing_key << 2,
+        cpuid_family=family,
+        cpuid_model=model,
+        cpuid_stepping=stepping,
+        reported_tcb=tcb,
+        current_tcb=tcb,
+        committed_tcb=tcb,
+        launch_tcb=tcb,
+        launch_mitigations=mitigations,
+        current_mitigations=mitigations,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +131,14 @@ class SimulatedGuest:
         return self.sign(replace(self.fields, report_data=report_data))
 
     def sign(self, fields: ReportFields) -> bytes:
-        """A properly signed report with any fields at all."""
+        """A properly signed report with any fields at all. RFC 6979: the same fields give the same bytes."""
         signed = fields.encode()
         report = bytearray(signed.ljust(REPORT_SIZE, b"\x00"))
-        r, s = decode_dss_signature(self.key.sign(signed, ec.ECDSA(SHA384())))
+        r, s = decode_dss_signature(self.key.sign(signed, seeds.deterministic(SHA384())))
         for name, scalar in (("signature_r", r), ("signature_s", s)):
             offset, size = LAYOUT[name]
             report[offset : offset + size] = scalar.to_bytes(size, "little")
-        return bytes(report)
+        for offset, content in fields.patches:
+            if offset >= SIGNED_SIZE:
+                report[offset : offset + len(content)] = content
+        return bytes(report)[: REPORT_SIZE - fields.cut] + fields.trailing

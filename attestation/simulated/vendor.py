@@ -1,21 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The simulated vendor: a root, an intermediate and one chip, kept in a folder and made at first use.
+"""The simulated vendor: roots, intermediates and one chip per product, kept in a folder, made at first use.
 
 Whoever can read the folder can forge any report of this vendor. That is why nothing accepts it unless a
 policy names its fingerprint.
 """
 
-import errno
-import hmac
 import os
-import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
-from hashlib import sha256, sha384, sha512
+from dataclasses import dataclass, field, replace
+from functools import partial
+from hashlib import sha256, sha384
 from pathlib import Path
 from typing import Final
 
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -23,32 +20,40 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
 )
 
-from attestation.simulated import certificates
-from attestation.simulated.snp import TCB, ReportFields, SimulatedGuest
-from attestation.snp.report import ChipId, Measurement
+from attestation.simulated import amd, certificates
+from attestation.simulated import seed as seeds
+from attestation.simulated.amd import SnpSetting
+from attestation.simulated.certificates import Authority, LeafFields
+from attestation.simulated.folder import VendorError, keep, read, store
+from attestation.simulated.intel import SimulatedIntel
+from attestation.simulated.snp import ReportFields, SimulatedGuest, of_product
+from attestation.simulated.window import CURRENT
+from attestation.snp.product import Product
+from attestation.snp.report import ChipId, Measurement, SigningKey
 from attestation.x509 import RSA_BITS, RSA_EXPONENT, parse_certificate
 
-ROOT_KEY: Final = "ark.key"
-ROOT_CERTIFICATE: Final = "ark.der"
-INTERMEDIATE_KEY: Final = "ask.key"
-INTERMEDIATE_CERTIFICATE: Final = "ask.der"
+__all__ = ["SimulatedVendor", "VendorError", "code_measurement", "store"]
+
+ROOT: Final = "ark"
+INTERMEDIATES: Final = {SigningKey.VCEK: "ask", SigningKey.VLEK: "asvk"}
 CHIP_SEED: Final = "chip.seed"
 
 MEASURED_PACKAGES: Final = ("attestation", "enclave", "models", "wire")
 MEASURED_SUFFIXES: Final = frozenset({".py", ".toml"})
 
 
-class VendorError(Exception):
-    """The folder does not hold a simulated vendor."""
-
-
 @dataclass(frozen=True, slots=True)
 class SimulatedVendor:
-    """A vendor's folder. Private keys are read when they are needed, and not kept."""
+    """A vendor's folder. Private keys are read when they are needed, and not kept.
+
+    `root_fingerprint` and `chip_id` are those of the Genoa machine, which serves where nothing else is asked
+    for. `seed` stands in for the folder's own, so that the machines are the same in every folder.
+    """
 
     folder: Path
     root_fingerprint: bytes
     chip_id: ChipId
+    seed: bytes | None = field(default=None, repr=False)
 
     @staticmethod
     def open(folder: Path) -> "SimulatedVendor":
@@ -60,35 +65,110 @@ class SimulatedVendor:
         if not folder.exists() or not any(folder.iterdir()):
             folder.parent.mkdir(parents=True, exist_ok=True)
             store(folder, _new_vendor())
-        root = parse_certificate(_read(folder, ROOT_CERTIFICATE))
-        return SimulatedVendor(folder, root.fingerprint, _chip_id(_read(folder, CHIP_SEED)))
+        root = parse_certificate(read(folder, f"{ROOT}.der"))
+        return SimulatedVendor(folder, root.fingerprint, amd.chip_id(read(folder, CHIP_SEED), Product.GENOA))
+
+    def seeded(self, seed: bytes) -> "SimulatedVendor":
+        """The vendor with the machines of this seed under its own roots."""
+        return replace(self, seed=seed, chip_id=amd.chip_id(seed, Product.GENOA))
 
     def power_on(self, measurement: bytes, *, now: int) -> SimulatedGuest:
         """Start a guest with this launch digest on the simulated machine, with certificates as of `now`."""
-        chip_key = _chip_key(_read(self.folder, CHIP_SEED))
+        return self.start(self.setting(measurement, at=now))
+
+    def setting(
+        self,
+        measurement: bytes,
+        *,
+        at: int,
+        product: Product = Product.GENOA,
+        version: int = 3,
+        signing_key: SigningKey = SigningKey.VCEK,
+    ) -> SnpSetting:
+        """A guest that a verifier should accept, for `dataclasses.replace` to spoil."""
+        seed = self._seed()
+        chip = amd.chip_id(seed, product)
+        fields = ReportFields(measurement, chip, report_id=sha256(chip + measurement).digest())
+        made = of_product(fields, product, version, signing_key)
+        return SnpSetting(
+            at=at,
+            fields=made,
+            certified_tcb=made.reported_tcb,
+            certified_chip=amd.hardware_id(seed, product),
+            product=product,
+            signing_key=signing_key,
+            leaf_window=amd.VCEK_WINDOW if signing_key is SigningKey.VCEK else amd.VLEK_WINDOW,
+        )
+
+    def start(self, setting: SnpSetting) -> SimulatedGuest:
+        """Start a guest in this setting. Keys that this product or authority lacks are made."""
+        root, intermediate = self._authorities(setting)
+        chip_key = amd.signing_key(self._seed(), setting)
+        certified = LeafFields(
+            setting.product, setting.signing_key, setting.certified_tcb, setting.certified_chip
+        )
         leaf = certificates.leaf(
-            chip_key.public_key(), self._key(INTERMEDIATE_KEY), tcb=TCB, chip_id=self.chip_id, now=now
+            certified, chip_key.public_key(), intermediate, setting.leaf_window.around(setting.at)
+        )
+        crl = certificates.revocation_list(
+            root,
+            setting.list_window.around(setting.at),
+            setting.revoked,
+            leaf_of=intermediate if setting.revokes_leaf else None,
         )
         return SimulatedGuest(
-            chain=(leaf, _read(self.folder, INTERMEDIATE_CERTIFICATE), _read(self.folder, ROOT_CERTIFICATE)),
-            crl=self.revocation_list(now=now),
-            chip_id=self.chip_id,
-            fields=ReportFields(
-                measurement=measurement,
-                chip_id=self.chip_id,
-                report_id=sha256(self.chip_id + measurement).digest(),
+            chain=(
+                leaf,
+                self._certificate(setting, intermediate, root),
+                self._certificate(setting, root, root),
             ),
+            crl=crl,
+            chip_id=ChipId(setting.certified_chip.ljust(amd.CHIP_ID_SIZE, b"\x00")),
+            fields=setting.fields,
             key=chip_key,
         )
 
-    def revocation_list(self, *, now: int, revoked: tuple[int, ...] = ()) -> bytes:
+    def revocation_list(
+        self, *, now: int, revoked: tuple[int, ...] = (), product: Product = Product.GENOA
+    ) -> bytes:
         """The root's list of revoked serial numbers, valid for 30 days from `now`."""
-        return certificates.revocation_list(self._key(ROOT_KEY), now=now, revoked=revoked)
+        root = certificates.root_of(product, self._key(_file(amd.GENUINE, product, ROOT)))
+        return certificates.revocation_list(root, CURRENT.around(now), revoked)
+
+    def root(self, product: Product = Product.GENOA) -> bytes:
+        """The DER certificate of a product's root, which a policy names by its fingerprint."""
+        root = certificates.root_of(product, self._key(_file(amd.GENUINE, product, ROOT)))
+        name = _file(amd.GENUINE, product, ROOT)
+        return keep(self.folder, f"{name}.der", partial(certificates.authority, root, root))
+
+    @property
+    def intel(self) -> SimulatedIntel:
+        """The same vendor in Intel's place, with keys from the folder's seed."""
+        return SimulatedIntel(seeds.derive(self._seed(), b"intel"))
+
+    def _seed(self) -> bytes:
+        return read(self.folder, CHIP_SEED) if self.seed is None else self.seed
+
+    def _authorities(self, setting: SnpSetting) -> tuple[Authority, Authority]:
+        kind = INTERMEDIATES[setting.signing_key]
+        root = self._key(_file(setting.authority, setting.product, ROOT))
+        intermediate = self._key(_file(setting.authority, setting.product, kind))
+        return (
+            certificates.root_of(setting.product, root),
+            certificates.intermediate_of(setting.product, setting.signing_key, intermediate),
+        )
+
+    def _certificate(self, setting: SnpSetting, subject: Authority, issuer: Authority) -> bytes:
+        kind = ROOT if subject is issuer else INTERMEDIATES[setting.signing_key]
+        name = _file(setting.authority, setting.product, kind)
+        return keep(self.folder, f"{name}.der", partial(certificates.authority, subject, issuer))
 
     def _key(self, name: str) -> rsa.RSAPrivateKey:
-        key = load_der_private_key(_read(self.folder, name), password=None)
+        encoded = keep(self.folder, f"{name}.key", lambda: _encode_key(_new_key()))
+        # This file is the vendor's own. Checking its primes again would take a quarter of a second each time.
+        key = load_der_private_key(encoded, password=None, unsafe_skip_rsa_key_validation=True)
         if not isinstance(key, rsa.RSAPrivateKey):
-            raise VendorError(f"expected an RSA key in {self.folder / name}")
+            raise VendorError(f"expected an RSA key in {self.folder / name}.key")
         return key
 
 
@@ -105,74 +185,28 @@ def code_measurement(root: Path) -> Measurement:
     return Measurement(digest.digest())
 
 
-def store(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write everything to a folder beside it and rename that, so that no one ever sees a part."""
-    prefix = f".{folder.name}-"
-    with tempfile.TemporaryDirectory(prefix=prefix, dir=folder.parent, ignore_cleanup_errors=True) as name:
-        made = Path(name)
-        for file, content in files.items():
-            _write(made / file, content)
-        try:
-            made.rename(folder)
-        except OSError as error:
-            # Another process was first, or the folder holds something else, which reading it will tell.
-            if error.errno not in {errno.EEXIST, errno.ENOTEMPTY}:
-                raise
-
-
 def _new_vendor() -> dict[str, bytes]:
-    root_key, intermediate_key = (
-        rsa.generate_private_key(public_exponent=RSA_EXPONENT, key_size=RSA_BITS) for _ in range(2)
-    )
+    root_key, intermediate_key = _new_key(), _new_key()
+    root = certificates.root_of(Product.GENOA, root_key)
+    intermediate = certificates.intermediate_of(Product.GENOA, SigningKey.VCEK, intermediate_key)
     return {
-        ROOT_KEY: _encode_key(root_key),
-        ROOT_CERTIFICATE: certificates.authority(
-            certificates.ROOT_NAME,
-            certificates.ROOT_SERIAL,
-            root_key.public_key(),
-            issuer=certificates.ROOT_NAME,
-            issuer_key=root_key,
-        ),
-        INTERMEDIATE_KEY: _encode_key(intermediate_key),
-        INTERMEDIATE_CERTIFICATE: certificates.authority(
-            certificates.INTERMEDIATE_NAME,
-            certificates.INTERMEDIATE_SERIAL,
-            intermediate_key.public_key(),
-            issuer=certificates.ROOT_NAME,
-            issuer_key=root_key,
-        ),
+        f"{ROOT}.key": _encode_key(root_key),
+        f"{ROOT}.der": certificates.authority(root, root),
+        f"{INTERMEDIATES[SigningKey.VCEK]}.key": _encode_key(intermediate_key),
+        f"{INTERMEDIATES[SigningKey.VCEK]}.der": certificates.authority(intermediate, root),
         CHIP_SEED: os.urandom(32),
     }
+
+
+def _new_key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(public_exponent=RSA_EXPONENT, key_size=RSA_BITS)
 
 
 def _encode_key(key: rsa.RSAPrivateKey) -> bytes:
     return key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
 
 
-def _write(path: Path, content: bytes) -> None:
-    """Write a file that only its owner can read, from its first moment on."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-
-
-def _read(folder: Path, name: str) -> bytes:
-    try:
-        return (folder / name).read_bytes()
-    except FileNotFoundError as error:
-        raise VendorError(f"{folder} holds no simulated vendor: expected {name} in it") from error
-
-
-def _chip_id(secret: bytes) -> ChipId:
-    return ChipId(_derive(secret, b"chip id"))
-
-
-def _chip_key(secret: bytes) -> ec.EllipticCurvePrivateKey:
-    """The chip's key at its patch levels: as on hardware, the same at every start and new after an update."""
-    order = ec.SECP384R1().group_order
-    scalar = int.from_bytes(_derive(secret, b"chip key" + TCB), "big") % (order - 1) + 1
-    return ec.derive_private_key(scalar, ec.SECP384R1())
-
-
-def _derive(secret: bytes, label: bytes) -> bytes:
-    return hmac.digest(secret, b"sottovoce simulated " + label, sha512)
+def _file(authority: str, product: Product, kind: str) -> str:
+    """The name of a key's files without their ending. The Genoa machine is the one that was there first."""
+    of_product_name = "" if product is Product.GENOA else product.value
+    return "-".join(part for part in (authority, of_product_name, kind) if part)

@@ -4,5 +4,9 @@
 product: processor generations, and how each counts its patch levels
 report: the attestation report, parsed
 certificates: the chain from the chip's key to AMD's root
-rules: the checks of attestation.md 7.1 and 7.2, in that order
+policy: what a client accepts beyond code and place
+case: what the checks examine, and the cache of chains and lists
+structure: the checks of attestation.md 7.1, in that order
+appraisal: the checks of attestation.md 7.2, in that order
+rules: both
 """

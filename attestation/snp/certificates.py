@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The chain VCEK, ASK, ARK with AMD's extensions (AMD 57230, attestation.md 3.2).
+"""The chain VCEK, ASK, ARK or VLEK, ASVK, ARK with AMD's extensions (AMD 57230, attestation.md 3.2).
 
 `parse_chain` reads names and extensions; `check_chain` checks that each is signed by the next (S6).
-VLEK, the key that cloud providers use instead, has another leaf and intermediate and is refused so far.
+A chip signs with its own key, certified by a VCEK below the ASK, or with a key that AMD gives a cloud
+provider, certified by a VLEK below the ASVK. A VLEK names the provider in place of the chip.
 """
 
 import re
@@ -18,13 +19,14 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 from attestation import der, x509
 from attestation.der import DerError
 from attestation.snp.product import Product
-from attestation.snp.report import ChipId
+from attestation.snp.report import ChipId, SigningKey
 from attestation.x509 import Certificate, CertificateError, Extension
 
 AMD_ARC: Final = "1.3.6.1.4.1.3704.1"
 STRUCTURE_VERSION: Final = f"{AMD_ARC}.1"
 PRODUCT_NAME: Final = f"{AMD_ARC}.2"
 HARDWARE_ID: Final = f"{AMD_ARC}.4"
+PROVIDER: Final = f"{AMD_ARC}.5"
 
 # The patch levels a certificate is for, in the byte order of the product's TCB version (snp/product.py):
 # .1 bootloader, .2 tee, .3 snp, .4 to .7 reserved, .8 microcode, .9 fmc.
@@ -41,23 +43,33 @@ HARDWARE_ID_SIZES: Final = MappingProxyType({Product.MILAN: 64, Product.GENOA: 6
 CHIP_ID_SIZE: Final = 64
 
 LEAF_NAME: Final = "SEV-VCEK"
+PROVIDER_LEAF_NAME: Final = "SEV-VLEK"
+LEAF_KEYS: Final = MappingProxyType({LEAF_NAME: SigningKey.VCEK, PROVIDER_LEAF_NAME: SigningKey.VLEK})
+INTERMEDIATE_PREFIXES: Final = MappingProxyType({SigningKey.VCEK: "SEV", SigningKey.VLEK: "SEV-VLEK"})
+MAX_PROVIDER_LENGTH: Final = 255
 # What AMD calls a product in certificates, with a stepping on some: "Milan-B0".
 CERTIFIED_NAMES: Final = MappingProxyType(
     {Product.MILAN: "Milan", Product.GENOA: "Genoa", Product.TURIN: "Turin"}
 )
 _STEPPING: Final = re.compile(r"(-[A-Z][0-9])?")
+_LEAF_NAMES: Final = MappingProxyType({kind: name for name, kind in LEAF_KEYS.items()})
 _PRODUCTS: Final = MappingProxyType({name: product for product, name in CERTIFIED_NAMES.items()})
 
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """The certificate of the key a processor signs reports with, at one set of patch levels."""
+    """The certificate of the key a processor signs reports with, at one set of patch levels.
+
+    A VCEK has a `chip_id` and an empty `provider`; a VLEK has a `provider` and an empty `chip_id`.
+    """
 
     certificate: Certificate
+    kind: SigningKey
     key: ec.EllipticCurvePublicKey = field(repr=False)
     product: Product
     tcb: bytes
     chip_id: ChipId
+    provider: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,24 +93,32 @@ def parse_chain(chain: tuple[bytes, ...]) -> Chain:
         raise CertificateError(f"expected leaf, intermediate and root, found {len(chain)} certificates")
     leaf, intermediate, root = (x509.parse_certificate(certificate) for certificate in chain)
     product = _root_product(root)
-    expected = (LEAF_NAME, f"SEV-{CERTIFIED_NAMES[product]}", f"ARK-{CERTIFIED_NAMES[product]}")
     found = tuple(certificate.subject.common_name for certificate in (leaf, intermediate, root))
+    kind = LEAF_KEYS.get(found[0], SigningKey.VCEK)
+    certified = CERTIFIED_NAMES[product]
+    expected = (_LEAF_NAMES[kind], f"{INTERMEDIATE_PREFIXES[kind]}-{certified}", f"ARK-{certified}")
     if found != expected:
         raise CertificateError(f"expected the names {', '.join(expected)}, found {', '.join(found)}")
     return Chain(parse_leaf(leaf), intermediate, root, product)
 
 
 def parse_leaf(certificate: Certificate) -> Leaf:
-    """Read AMD's extensions: exactly those of the product, none critical, each canonical (S9, S10)."""
-    extensions = certificate.extensions
+    """Read AMD's extensions: exactly those of kind and product, none critical, each canonical (S9, S10)."""
+    name, extensions = certificate.subject.common_name, certificate.extensions
     try:
+        kind = _leaf_kind(name)
         product = _certified_product(extensions)
-        _check_extension_set(extensions, product)
+        _check_extension_set(extensions, product, kind)
         levels = bytes(_patch_level(extensions[identifier]) for identifier in PATCH_LEVELS[product])
-        chip_id = _chip_id(extensions[HARDWARE_ID].value, product)
-    except DerError as error:
-        raise CertificateError(f"{LEAF_NAME}: {error}") from error
-    return Leaf(certificate, _leaf_key(certificate), product, levels, chip_id)
+        chip_id, provider = ChipId(b""), ""
+        if kind is SigningKey.VCEK:
+            chip_id = _chip_id(extensions[HARDWARE_ID].value, product)
+        else:
+            provider = _provider(extensions[PROVIDER].value)
+        key = _leaf_key(certificate)
+    except (DerError, CertificateError) as error:
+        raise CertificateError(f"{name}: {error}") from error
+    return Leaf(certificate, kind, key, product, levels, chip_id, provider)
 
 
 def check_chain(chain: Chain) -> None:
@@ -121,30 +141,37 @@ def _root_product(root: Certificate) -> Product:
     return _PRODUCTS[name]
 
 
+def _leaf_kind(name: str) -> SigningKey:
+    if name not in LEAF_KEYS:
+        raise CertificateError(f"expected the name {' or '.join(LEAF_KEYS)}")
+    return LEAF_KEYS[name]
+
+
 def _certified_product(extensions: Mapping[str, Extension]) -> Product:
     if PRODUCT_NAME not in extensions:
-        raise CertificateError(f"{LEAF_NAME}: expected a product name")
+        raise CertificateError("expected a product name")
     name = der.text(der.sole(extensions[PRODUCT_NAME].value, der.IA5_STRING))
     for product, certified in CERTIFIED_NAMES.items():
         if name.startswith(certified) and _STEPPING.fullmatch(name.removeprefix(certified)):
             return product
-    raise CertificateError(f"{LEAF_NAME}: expected a known product, found {name!r}")
+    raise CertificateError(f"expected a known product, found {name!r}")
 
 
-def _check_extension_set(extensions: Mapping[str, Extension], product: Product) -> None:
-    expected = {STRUCTURE_VERSION, PRODUCT_NAME, HARDWARE_ID, *PATCH_LEVELS[product]}
+def _check_extension_set(extensions: Mapping[str, Extension], product: Product, kind: SigningKey) -> None:
+    identity = HARDWARE_ID if kind is SigningKey.VCEK else PROVIDER
+    expected = {STRUCTURE_VERSION, PRODUCT_NAME, identity, *PATCH_LEVELS[product]}
     if unlike := expected ^ extensions.keys():
-        raise CertificateError(f"{LEAF_NAME}: missing or unexpected extensions {', '.join(sorted(unlike))}")
+        raise CertificateError(f"missing or unexpected extensions {', '.join(sorted(unlike))}")
     version = der.integer(der.sole(extensions[STRUCTURE_VERSION].value, der.INTEGER))
     if version != STRUCTURE_VERSIONS[product]:
         expected_version = STRUCTURE_VERSIONS[product]
-        raise CertificateError(f"{LEAF_NAME}: expected structure version {expected_version}, found {version}")
+        raise CertificateError(f"expected structure version {expected_version}, found {version}")
 
 
 def _patch_level(extension: Extension) -> int:
     level = der.integer(der.sole(extension.value, der.INTEGER))
     if level > 0xFF:
-        raise CertificateError(f"{LEAF_NAME}: expected a patch level of one byte, found {level}")
+        raise CertificateError(f"expected a patch level of one byte, found {level}")
     return level
 
 
@@ -153,15 +180,23 @@ def _chip_id(value: bytes, product: Product) -> ChipId:
     size = HARDWARE_ID_SIZES[product]
     identity = value if len(value) == size else der.sole(value, der.OCTET_STRING).content
     if len(identity) != size:
-        raise CertificateError(f"{LEAF_NAME}: expected a hardware id of {size} bytes, found {len(identity)}")
+        raise CertificateError(f"expected a hardware id of {size} bytes, found {len(identity)}")
     return ChipId(identity.ljust(CHIP_ID_SIZE, b"\x00"))
+
+
+def _provider(value: bytes) -> str:
+    """The cloud provider, such as "CN=cc-us-east-2.amazonaws.com"."""
+    name = der.text(der.sole(value, der.IA5_STRING))
+    if not (name.isascii() and name.isprintable() and 0 < len(name) <= MAX_PROVIDER_LENGTH):
+        raise CertificateError(f"expected a provider's name in printable ASCII, found {value.hex()}")
+    return name
 
 
 def _leaf_key(certificate: Certificate) -> ec.EllipticCurvePublicKey:
     try:
         key = load_der_public_key(certificate.public_key_der)
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise CertificateError(f"{LEAF_NAME}: unreadable public key") from error
+        raise CertificateError("unreadable public key") from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP384R1):
-        raise CertificateError(f"{LEAF_NAME}: expected a P-384 key")
+        raise CertificateError("expected a P-384 key")
     return key

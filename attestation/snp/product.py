@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Processor generations with SEV-SNP, and how each lays out a TCB version (AMD 56860, attestation.md 3.1)."""
 
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
 from typing import Final
@@ -31,7 +31,13 @@ class Tcb:
 
     def covers(self, floor: "Tcb") -> bool:
         """Whether every component is at least that of `floor`. There is no order across components (A8)."""
-        return all(own >= least for own, least in zip(astuple(self), astuple(floor), strict=True))
+        return (
+            self.fmc >= floor.fmc
+            and self.bootloader >= floor.bootloader
+            and self.tee >= floor.tee
+            and self.snp >= floor.snp
+            and self.microcode >= floor.microcode
+        )
 
     def describe(self) -> str:
         """The components in the order of the firmware's boot."""

@@ -163,6 +163,8 @@ class Report:
     launch_tcb: bytes
     cpu: Cpu | None
     chip_id: ChipId
+    current_version: bytes
+    committed_version: bytes
     launch_mitigations: int
     current_mitigations: int
     signed: bytes = field(repr=False)
@@ -238,6 +240,8 @@ def _report(data: bytes, version: int, policy: int, key_info: int) -> Report:
         launch_tcb=_bytes(data, "launch_tcb"),
         cpu=_cpu(data) if version > 2 else None,
         chip_id=ChipId(_bytes(data, "chip_id")),
+        current_version=_bytes(data, "current_version"),
+        committed_version=_bytes(data, "committed_version"),
         launch_mitigations=_number(data, "launch_mitigations"),
         current_mitigations=_number(data, "current_mitigations"),
         signed=data[:SIGNED_SIZE],

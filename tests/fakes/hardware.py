@@ -13,6 +13,7 @@ from attestation import binding
 from attestation.binding import TeeOctet
 from attestation.evidence import SEV_SNP, Claims, Evidence
 from attestation.policy import Measurement, Policy, SimulatedRoots
+from attestation.simulated.intel import SimulatedIntel, SimulatedTd, TdxSetting
 from attestation.simulated.snp import ReportFields, SimulatedGuest
 from attestation.simulated.vendor import SimulatedVendor
 from attestation.verdict import Verdict
@@ -71,6 +72,21 @@ def _vendor(name: str) -> SimulatedVendor:
 @cache
 def _guest(name: str) -> SimulatedGuest:
     return vendor(name).power_on(MEASUREMENT, now=NOW)
+
+
+def intel(name: str = "house") -> SimulatedIntel:
+    """A vendor in Intel's place, the same in every run."""
+    return SimulatedIntel(name.encode("ascii"))
+
+
+def trust_domain(setting: TdxSetting | None = None, name: str = "house") -> SimulatedTd:
+    """A trust domain with MEASUREMENT, started at NOW unless the setting says otherwise."""
+    return intel(name).power_on(setting or td_setting())
+
+
+def td_setting() -> TdxSetting:
+    """A good setting, for `dataclasses.replace` or a knob of `attestation.simulated.tdx_knobs` to spoil."""
+    return TdxSetting(NOW)
 
 
 def as_it_is(fields: ReportFields) -> ReportFields:

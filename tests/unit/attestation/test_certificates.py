@@ -13,14 +13,16 @@ from attestation.snp.certificates import (
     AMD_ARC,
     HARDWARE_ID,
     PRODUCT_NAME,
+    PROVIDER,
     STRUCTURE_VERSION,
     check_chain,
     parse_chain,
     parse_leaf,
 )
 from attestation.snp.product import Product
+from attestation.snp.report import SigningKey
 from attestation.x509 import Certificate, CertificateError, Extension
-from tests.fakes.hardware import guest
+from tests.fakes.hardware import MEASUREMENT, NOW, guest, vendor
 
 LEAF, INTERMEDIATE, ROOT = guest().chain
 
@@ -114,3 +116,22 @@ def test_issuer_is_the_name_above() -> None:
     with pytest.raises(CertificateError, match="expected the issuer"):
         check_chain(parse_chain((LEAF, other, ROOT)))
     check_chain(parse_chain(guest().chain))
+
+
+def test_leaf_is_of_one_of_two_kinds() -> None:
+    with pytest.raises(CertificateError, match="SEV-VCEK or SEV-VLEK"):
+        parse_leaf(x509.parse_certificate(INTERMEDIATE))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [b"\x16\x00", b"\x16\x01\x1b", b"\x16\x02\xc3\xa9", b"\x0c\x01x", b"x", b"\x16\x82\x01\x00" + b"x" * 256],
+)
+def test_provider_is_a_short_printable_text(value: bytes) -> None:
+    setting = vendor().setting(MEASUREMENT, at=NOW, signing_key=SigningKey.VLEK)
+    leaf = x509.parse_certificate(vendor().start(setting).chain[0])
+    assert parse_leaf(leaf).provider
+    assert not parse_leaf(leaf).chip_id
+    extensions = {**leaf.extensions, PROVIDER: x509.Extension(critical=False, value=value)}
+    with pytest.raises(CertificateError):
+        parse_leaf(replace(leaf, extensions=extensions))

@@ -45,9 +45,23 @@ def test_documents_round_trip() -> None:
     assert decode_evidence(document()) == GOOD
 
 
+def test_documents_of_trust_domains_bring_collateral_and_no_chain() -> None:
+    good = Evidence("tdx", 0, b"quote", (), b"", b"keys", b"claims", b"collateral")
+    assert decode_evidence(good.encode()) == good
+    members: dict[str, object] = json.loads(good.encode())
+    assert "chain" not in members
+    assert "crl" not in members
+    additions: tuple[dict[str, object], ...] = ({"chain": list[str]()}, {"crl": ""}, {"tee": "sev-snp"})
+    for addition in additions:
+        other = {**members, **addition}
+        with pytest.raises(EvidenceError, match="missing or unexpected"):
+            decode_evidence(json.dumps(other).encode())
+
+
 @pytest.mark.parametrize(
     "changes",
     [
+        {"collateral": ""},
         {"v": 2},
         {"v": True},
         {"v": "1"},

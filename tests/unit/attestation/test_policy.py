@@ -2,6 +2,7 @@
 """A policy accepts what it names, and its text has no room for mistakes."""
 
 from dataclasses import replace
+from types import MappingProxyType
 
 import pytest
 
@@ -14,13 +15,22 @@ from attestation.policy import (
     PolicyError,
     Product,
     SimulatedRoots,
+    SnpPolicy,
     Tcb,
     TcbFloors,
+    TdxPolicy,
     default_policy,
     parse_policy,
     render_policy,
+    with_any_machine,
     with_audience,
 )
+from attestation.settings import ANY, Requirement
+from attestation.snp.report import GuestPolicy, PlatformInfo
+from attestation.tdx.certificates import PlatformFlag
+from attestation.tdx.collateral import TcbStatus
+from attestation.tdx.policy import TdMeasurement
+from attestation.tdx.quote import TdAttributes
 
 MINIMAL = """
 version = 1
@@ -40,10 +50,58 @@ FULL = Policy(
     max_validity_seconds=600,
     clock_skew_seconds=0,
     unsafe_allow_debug=True,
+    snp=SnpPolicy(
+        vmpls=frozenset({0, 1}),
+        migration_agents=frozenset({bytes([5]) * 32}),
+        accept_masked_chip_id=True,
+        providers=frozenset({"CN=cc-us-east-2.amazonaws.com"}),
+        platform=MappingProxyType(
+            {PlatformInfo.TSME: Requirement.REQUIRED, PlatformInfo.SMT: Requirement.FORBIDDEN}
+        ),
+        guest_policy=MappingProxyType({GuestPolicy.PAGE_SWAP_DISABLED: Requirement.REQUIRED}),
+        abi=(1, 58),
+        mitigations=0x3F,
+        guest_svn=4,
+        family_ids=frozenset({bytes(16)}),
+        image_ids=frozenset(),
+        id_key_digests=frozenset({bytes([6]) * 48}),
+        author_key_digests=frozenset({bytes([7]) * 48}),
+        host_data=frozenset({bytes([8]) * 32, bytes(32)}),
+    ),
+    tdx=TdxPolicy(
+        measurements=frozenset(
+            {TdMeasurement(bytes([value]) * 48, bytes(48), ANY, bytes(48), ANY) for value in range(2)}
+        ),
+        fmspcs=frozenset({bytes(6)}),
+        ppids=ANY,
+        accepted_statuses=frozenset({TcbStatus.UP_TO_DATE, TcbStatus.SW_HARDENING_NEEDED}),
+        tolerated_advisories=frozenset({"INTEL-SA-00615"}),
+        minimum_evaluation_data_number=17,
+        max_collateral_age_seconds=86400,
+        allowed_attributes=TdAttributes.PERFMON,
+        allow_sept_ve_off=True,
+        allowed_service_tds=frozenset({bytes([9]) * 48}),
+        mrconfigids=ANY,
+        xfam=bytes(8),
+        platform_flags=frozenset({PlatformFlag.SMT_ENABLED}),
+    ),
+)
+
+VENDORS = (
+    MINIMAL
+    + """
+[snp]
+providers = "any"
+image_ids = ["00112233445566778899aabbccddeeff"]
+[snp.platform]
+alias_check_complete = "any"
+[tdx]
+allowed_attributes = []
+"""
 )
 
 
-@pytest.mark.parametrize("policy", [FULL, default_policy(), parse_policy(MINIMAL)])
+@pytest.mark.parametrize("policy", [FULL, default_policy(), parse_policy(MINIMAL), parse_policy(VENDORS)])
 def test_policies_round_trip(policy: Policy) -> None:
     assert parse_policy(render_policy(policy)) == policy
 
@@ -135,3 +193,48 @@ def test_required_settings_are_required(old: str, new: str, complaint: str) -> N
 def test_fingerprints_have_their_size() -> None:
     with pytest.raises(PolicyError, match="32 bytes"):
         SimulatedRoots(frozenset({b""}))
+
+
+def test_any_machine_is_any_place_of_either_vendor() -> None:
+    policy = with_any_machine(default_policy())
+    assert policy.machines is AnyMachine.ANY_MACHINE
+    assert policy.tdx.fmspcs is policy.tdx.ppids is ANY
+
+
+def test_defaults_of_both_vendors() -> None:
+    policy = parse_policy(MINIMAL)
+    assert policy.snp == SnpPolicy()
+    assert policy.snp.platform == {PlatformInfo.ALIAS_CHECK_COMPLETE: Requirement.REQUIRED}
+    assert policy.tdx == default_policy().tdx
+
+
+@pytest.mark.parametrize(
+    ("setting", "complaint"),
+    [
+        ("[snp]\nvmpl = 1", "no setting vmpl"),
+        ("[snp]\nvmpls = 1", "expected a list as snp.vmpls"),
+        ("[snp]\nvmpls = [4]", "different integers up to 3"),
+        ("[snp]\nvmpls = [1, 1]", "different integers"),
+        ("[snp]\nabi = 1.58", "a version such as"),
+        ('[snp]\nabi = "1"', "a version such as"),
+        ("[snp]\nmitigations = 0x10000000000000000", "an integer up to 0xffffffffffffffff"),
+        ("[snp]\nguest_svn = 0x100000000", "an integer up to"),
+        ('[snp]\nhost_data = ["00"]', "64 lower case hexadecimal"),
+        ("[snp]\naccept_masked_chip_id = 1", "true or false"),
+        ('[snp.platform]\nsmt = "off"', '"required", "forbidden" or "any" as snp.platform.smt'),
+        ('[snp.platform]\ndebug = "any"', "no setting debug"),
+        ('[snp.guest_policy]\ndebug = "any"', "no setting debug"),
+        ("snp = 1", "expected a table as snp"),
+        ("[tdx]\nmrtd = 1", "no setting mrtd"),
+        ("[tdx]\nmeasurements = 1", r"expected \[\[tdx.measurements\]\]"),
+        ("[[tdx.measurements]]\nrtmr0 = 1", "needs mrtd"),
+        ('[tdx]\naccepted_statuses = ["Fine"]', "accepted_statuses among UpToDate"),
+        ('[tdx]\naccepted_statuses = ["Revoked"]', "cannot be accepted"),
+        ('[tdx]\nallowed_attributes = ["migrate"]', "attributes among debug"),
+        ('[tdx]\nallowed_attributes = ["debug"]', "not among the allowed"),
+        ('[tdx]\nxfam = "00"', "16 lower case hexadecimal"),
+    ],
+)
+def test_other_settings_of_a_vendor_are_errors(setting: str, complaint: str) -> None:
+    with pytest.raises(PolicyError, match=complaint):
+        parse_policy(f"{MINIMAL}\n{setting}\n")

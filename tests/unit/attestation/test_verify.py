@@ -5,9 +5,13 @@ from dataclasses import FrozenInstanceError, replace
 
 import pytest
 
+from attestation import rules
 from attestation.policy import AnyMachine, AnyModel
-from attestation.verify import RULES, Untrusted, VerifiedEnclave, appraise, verify
+from attestation.snp import rules as snp_rules
+from attestation.verify import Untrusted, VerifiedEnclave, appraise, verify
 from tests.fakes.hardware import CLAIMS, MEASUREMENT, NOW, evidence, policy
+
+CHECKS = len(rules.FORM + rules.SESSION) + len(snp_rules.RULES)
 
 
 def test_nobody_else_makes_a_verified_enclave() -> None:
@@ -35,7 +39,7 @@ def test_error_names_the_first_failure() -> None:
 
 def test_checks_have_unique_names_and_reasons() -> None:
     checks = appraise(evidence(), policy(), NOW).checks
-    assert len({check.name for check in checks}) == len(checks) == len(RULES)
+    assert len({check.name for check in checks}) == len(checks) == CHECKS
     assert all(
         check.why.endswith(".") and check.expected and check.found and check.section for check in checks
     )

@@ -20,6 +20,7 @@ from attestation.x509 import (
     Certificate,
     CertificateError,
     Extension,
+    Name,
     check_authority,
     check_signed_by,
     parse_certificate,
@@ -172,23 +173,72 @@ def test_other_revocation_lists_are_refused(old: str, new: str) -> None:
         parse_revocation_list(patched(guest().crl, old, new))
 
 
-def test_list_that_may_concern_another_issuer_is_refused() -> None:
-    """RFC 5280 sections 5.2.5 and 5.3.3: indirect lists, and their entries."""
-    name = cryptography_x509.Name([cryptography_x509.NameAttribute(NameOID.COMMON_NAME, "ARK-Genoa")])
+def test_list_names_certificates_of_its_own_and_of_other_issuers() -> None:
+    """RFC 5280 sections 5.2.5 and 5.3.3: a named issuer holds for the entries that follow."""
+    plain, own, other = list_builder(), name("ARK-Genoa"), name("SEV-Genoa")
+    reason = cryptography_x509.CRLReason(cryptography_x509.ReasonFlags.key_compromise)
+    listed = (
+        plain.add_extension(indirect(), critical=True)
+        .add_revoked_certificate(entry(5).add_extension(reason, critical=False).build())
+        .add_revoked_certificate(entry(0).add_extension(issued_by(other), critical=True).build())
+        .add_revoked_certificate(entry(7).build())
+        .add_revoked_certificate(entry(9).add_extension(issued_by(own), critical=True).build())
+    )
+    revocations = parse_revocation_list(signed(listed))
+    encoded = other.public_bytes()
+    assert revocations.serials == {5, 9}
+    assert revocations.others == {(encoded, 0), (encoded, 7)}
+    leaf = parse_certificate(guest().chain[0])
+    assert not revocations.names(leaf)
+    assert revocations.names(replace(leaf, issuer=Name(encoded, "SEV-Genoa")))
+    assert not revocations.names(replace(leaf, issuer=Name(own.public_bytes(), "ARK-Genoa")))
+    assert revocations.names(replace(leaf, issuer=Name(own.public_bytes(), "ARK-Genoa"), serial=5))
+
+
+def test_list_of_a_part_of_the_certificates_is_refused() -> None:
+    partial = replace_scope(only_contains_ca_certs=True)
+    with pytest.raises(CertificateError, match="full scope"):
+        parse_revocation_list(signed(list_builder().add_extension(partial, critical=True)))
+    delta = list_builder().add_extension(cryptography_x509.DeltaCRLIndicator(1), critical=True)
+    with pytest.raises(CertificateError, match="critical and unknown"):
+        parse_revocation_list(signed(delta))
+
+
+def replace_scope(
+    *, only_contains_ca_certs: bool = False, indirect_crl: bool = False
+) -> cryptography_x509.IssuingDistributionPoint:
+    return cryptography_x509.IssuingDistributionPoint(
+        full_name=None,
+        relative_name=None,
+        only_contains_user_certs=False,
+        only_contains_ca_certs=only_contains_ca_certs,
+        only_some_reasons=None,
+        indirect_crl=indirect_crl,
+        only_contains_attribute_certs=False,
+    )
+
+
+def indirect() -> cryptography_x509.IssuingDistributionPoint:
+    return replace_scope(indirect_crl=True)
+
+
+def issued_by(issuer: cryptography_x509.Name) -> cryptography_x509.CertificateIssuer:
+    return cryptography_x509.CertificateIssuer([cryptography_x509.DirectoryName(issuer)])
+
+
+def name(common_name: str) -> cryptography_x509.Name:
+    return cryptography_x509.Name([cryptography_x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+
+
+def entry(serial: int) -> cryptography_x509.RevokedCertificateBuilder:
+    return cryptography_x509.RevokedCertificateBuilder(serial, datetime(2026, 1, 1, tzinfo=UTC))
+
+
+def list_builder() -> cryptography_x509.CertificateRevocationListBuilder:
     day = datetime(2026, 1, 1, tzinfo=UTC)
-    entry = cryptography_x509.RevokedCertificateBuilder(5, day)
-    other = cryptography_x509.CertificateIssuer([cryptography_x509.DirectoryName(name)])
-    plain = cryptography_x509.CertificateRevocationListBuilder(name, day, day).add_extension(
+    return cryptography_x509.CertificateRevocationListBuilder(name("ARK-Genoa"), day, day).add_extension(
         cryptography_x509.CRLNumber(1), critical=False
     )
-    delta = plain.add_extension(cryptography_x509.DeltaCRLIndicator(1), critical=True)
-    reason = cryptography_x509.CRLReason(cryptography_x509.ReasonFlags.key_compromise)
-    harmless = plain.add_revoked_certificate(entry.add_extension(reason, critical=False).build())
-    indirect = plain.add_revoked_certificate(entry.add_extension(other, critical=True).build())
-    assert parse_revocation_list(signed(harmless)).serials == {5}
-    for refused in (delta, indirect):
-        with pytest.raises(CertificateError, match="critical and unknown"):
-            parse_revocation_list(signed(refused))
 
 
 def signed(builder: cryptography_x509.CertificateRevocationListBuilder) -> bytes:

@@ -111,7 +111,7 @@ def test_the_verdict_of_good_evidence_as_json() -> None:
     assert document["audience"] == hardware.ORIGIN
     assert document["expires_at"] == hardware.CLAIMS.expires_at
     assert [check["ok"] for check in document["checks"]] == [True] * len(verdict.checks)
-    assert all(set(check) == {"name", "ok", "detail", "why"} for check in document["checks"])
+    assert all(set(check) == {"name", "id", "outcome", "ok", "detail", "why"} for check in document["checks"])
 
 
 def test_the_verdict_of_expired_evidence_as_json() -> None:
