@@ -12,7 +12,9 @@ TEST = re.compile(r"^(?:async )?def (test_\w+)\(", re.MULTILINE)
 
 def names_below(folder: str) -> set[str]:
     """The names of all tests in a folder."""
-    return {name for path in (ROOT / "tests" / folder).rglob("*.py") for name in TEST.findall(path.read_text())}
+    return {
+        name for path in (ROOT / "tests" / folder).rglob("*.py") for name in TEST.findall(path.read_text())
+    }
 
 
 def test_every_attack_test_is_in_the_threat_model_and_every_line_names_one_that_exists() -> None:
