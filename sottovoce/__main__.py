@@ -13,7 +13,7 @@ from attestation.evidence import EvidenceError
 from attestation.policy import AnyMachine, Policy
 from attestation.verify import VerificationError, VerifiedEnclave
 from sottovoce import terminal
-from sottovoce.session import AnswerError, NoSuitableKeyError
+from sottovoce.session import AnswerError, NoSuitableKeyError, RequestTooLargeError
 from sottovoce.transport import ApiError, Connection, RefusedByHostError, Turn, UnreachableError
 from sottovoce.trust import NoPolicyError, choose_policy, model_name, verdict_json
 
@@ -38,6 +38,7 @@ exit codes:
 # What can go wrong, the exit code for it, and how the sentence for a person begins.
 FAILURES: tuple[tuple[type[Exception], int, str], ...] = (
     (EvidenceError, REFUSED, "refused, and nothing was sent:"),
+    (RequestTooLargeError, API_ERROR, "nothing was sent:"),
     (NoSuitableKeyError, REFUSED, "refused, and nothing was sent:"),
     (UnreachableError, NOT_CHECKED, "could not check:"),
     (NoPolicyError, NOT_CHECKED, "could not check:"),

@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from attestation.verify import VerifiedEnclave
 from wire import bhttp, hpke, ohttp, padding
 
+MAX_CONTENT_BYTES = (
+    16 << 20
+)  # half of what fits into an outer request; enclaves set lower limits of their own
 SUITE = (hpke.Kdf.HKDF_SHA256, hpke.Aead.AES_256_GCM)
 
 
@@ -23,6 +26,10 @@ class TruncatedResponse(AnswerError):  # noqa: N818 - named as in the specificat
 
 class TamperedResponse(AnswerError):  # noqa: N818 - in line with its sibling
     """The answer was changed on its way, or does not belong to this request."""
+
+
+class RequestTooLargeError(Exception):
+    """The request is larger than any enclave takes. Nothing was sent."""
 
 
 class NoSuitableKeyError(Exception):
@@ -55,7 +62,12 @@ class Exchange:
     def __init__(
         self, enclave: VerifiedEnclave, method: str, path: str, *, content: bytes, content_type: str
     ) -> None:
-        """Encrypt a request to the enclave's post-quantum key. Raises NoSuitableKeyError."""
+        """Encrypt a request to the enclave's post-quantum key.
+
+        Raises NoSuitableKeyError and RequestTooLargeError.
+        """
+        if len(content) > MAX_CONTENT_BYTES:
+            raise RequestTooLargeError(f"a request of {len(content)} bytes exceeds {MAX_CONTENT_BYTES}")
         sealer = ohttp.RequestSealer(_configuration(enclave), SUITE)
         scheme, _, authority = enclave.claims.audience.partition("://")
         fields = (("content-type", content_type),) if content else ()
