@@ -28,7 +28,9 @@ from sottovoce.session import AnswerError
 from sottovoce.transport import ApiError, Connection, RefusedByHostError, Turn, UnreachableError
 from sottovoce.trust import choose_policy, model_name
 
-QUESTION = "My doctor wrote 'arterial hypertension' into file {nonce}. What is that? Answer in two sentences."
+QUESTION = (
+    "I was told in confidence (file {nonce}) that I have high blood pressure. What is high blood pressure?"
+)
 ANSWER_TOKENS = 120
 console = Console(highlight=False)
 

@@ -111,12 +111,12 @@ weights = "{weights}"
 
 
 @contextmanager
-def enclave(place: Place, *, extra: str = "") -> Generator[subprocess.Popen[bytes]]:
+def enclave(place: Place, *, link: str = "", extra: str = "") -> Generator[subprocess.Popen[bytes]]:
     """A running enclave. Raises StartError."""
     write_policy(place)
     weights = fetch(find_manifest(DEFAULT_MODEL))
     config = place.folder / "enclave.toml"
-    config.write_text(enclave_config(place, weights, extra=extra), encoding="utf-8")
+    config.write_text(enclave_config(place, weights, link=link, extra=extra), encoding="utf-8")
     command = [*PYTHON, "enclave", "--config", str(config)]
     with running("the enclave", command, place.folder, place.enclave_log) as process:
         wait_until(

@@ -67,7 +67,7 @@ class Link:
         except (Aborted, TimeoutError):
             writer.transport.abort()
             log(Exchanged(Outcome.ABORTED, 0))
-        except (OSError, _Gone):
+        except (OSError, _Gone, asyncio.CancelledError):  # cancelled: the process is ending
             log(Exchanged(Outcome.CANCELLED, 0))
         else:
             return

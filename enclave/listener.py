@@ -26,17 +26,22 @@ def listen(address: str) -> socket.socket:
     scheme, _, place = address.partition(":")
     if scheme == "unix":
         _remove_abandoned(Path(place))
-        listener = socket.socket(socket.AF_UNIX)
+        return _listening_at(socket.AF_UNIX, place)
+    host, _, port = place.rpartition(":")
+    if scheme == "vsock":
+        return _listening_at(socket.AF_VSOCK, (int(host), int(port)))
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host.strip("[]"), int(port)), family=family, backlog=BACKLOG)
+
+
+def _listening_at(family: socket.AddressFamily, place: str | tuple[int, int]) -> socket.socket:
+    listener = socket.socket(family)
+    try:
         listener.bind(place)
-    elif scheme == "vsock":
-        listener = socket.socket(socket.AF_VSOCK)
-        context, _, port = place.partition(":")
-        listener.bind((int(context), int(port)))
-    else:
-        host, _, port = place.rpartition(":")
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.create_server((host.strip("[]"), int(port)), family=family)
-    listener.listen(BACKLOG)
+        listener.listen(BACKLOG)
+    except OSError:
+        listener.close()
+        raise
     return listener
 
 

@@ -15,7 +15,7 @@ from attestation.verdict import Verdict
 from attestation.verify import VerificationError, VerifiedEnclave
 from sottovoce import terminal
 from sottovoce.offline import Files, OfflineError, judge, nonce, unix_time
-from sottovoce.session import AnswerError, NoSuitableKeyError
+from sottovoce.session import AnswerError, NoSuitableKeyError, RequestTooLargeError
 from sottovoce.transport import ApiError, Connection, RefusedByHostError, Turn, UnreachableError
 from sottovoce.trust import NoPolicyError, choose_policy, model_name, verdict_ear, verdict_json
 
@@ -42,6 +42,7 @@ exit codes:
 # What can go wrong, the exit code for it, and how the sentence for a person begins.
 FAILURES: tuple[tuple[type[Exception], int, str], ...] = (
     (EvidenceError, REFUSED, "refused, and nothing was sent:"),
+    (RequestTooLargeError, API_ERROR, "nothing was sent:"),
     (NoSuitableKeyError, REFUSED, "refused, and nothing was sent:"),
     (OfflineError, NOT_CHECKED, "could not check:"),
     (UnreachableError, NOT_CHECKED, "could not check:"),

@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from attestation.verify import VerifiedEnclave
 from wire import bhttp, hpke, ohttp, padding
 
+MAX_CONTENT_BYTES = (
+    16 << 20
+)  # half of what fits into an outer request; enclaves set lower limits of their own
 SUITE = (hpke.Kdf.HKDF_SHA256, hpke.Aead.AES_256_GCM)
 
 
@@ -23,6 +26,10 @@ class TruncatedResponse(AnswerError):  # noqa: N818 - named as in the specificat
 
 class TamperedResponse(AnswerError):  # noqa: N818 - in line with its sibling
     """The answer was changed on its way, or does not belong to this request."""
+
+
+class RequestTooLargeError(Exception):
+    """The request is larger than any enclave takes. Nothing was sent."""
 
 
 class NoSuitableKeyError(Exception):
@@ -55,7 +62,12 @@ class Exchange:
     def __init__(
         self, enclave: VerifiedEnclave, method: str, path: str, *, content: bytes, content_type: str
     ) -> None:
-        """Encrypt a request to the enclave's post-quantum key. Raises NoSuitableKeyError."""
+        """Encrypt a request to the enclave's post-quantum key.
+
+        Raises NoSuitableKeyError and RequestTooLargeError.
+        """
+        if len(content) > MAX_CONTENT_BYTES:
+            raise RequestTooLargeError(f"a request of {len(content)} bytes exceeds {MAX_CONTENT_BYTES}")
         sealer = ohttp.RequestSealer(_configuration(enclave), SUITE)
         scheme, _, authority = enclave.claims.audience.partition("://")
         fields = (("content-type", content_type),) if content else ()
@@ -65,7 +77,6 @@ class Exchange:
         self.body = _seal(sealer, message)
         self._opener = sealer.response_opener()
         self._decoder = bhttp.ResponseDecoder()
-        self._complete = False
 
     def check_media_type(self, content_type: str) -> None:
         """Raise TamperedResponse where the host answers with anything but an encapsulated answer."""
@@ -83,34 +94,25 @@ class Exchange:
         """The outer body has ended: the answer is complete, or AnswerError says that it is not."""
         try:
             events = self._events(self._opener.end())
-            self._decoder_end(events)
-        except ohttp.Truncated:
+            return events + _translate(self._decoder.end())
+        except (ohttp.Truncated, bhttp.MessageError):
             raise TruncatedResponse("the answer was cut before its end") from None
-        except (hpke.OpenError, bhttp.MessageError):
+        except hpke.OpenError:
             raise TamperedResponse("the end of the answer does not belong to this request") from None
-        return events
 
     def _events(self, chunks: list[bytes]) -> list[Event]:
-        return [event for chunk in chunks for event in self._translate(self._decoder.receive(chunk))]
+        return [event for chunk in chunks for event in _translate(self._decoder.receive(chunk))]
 
-    def _decoder_end(self, events: list[Event]) -> None:
-        events += self._translate(self._decoder.end())
-        if not self._complete:
-            raise ohttp.Truncated
 
-    def _translate(self, events: list[bhttp.Event]) -> list[Event]:
-        translated: list[Event] = []
-        for event in events:
-            match event:
-                case bhttp.ResponseHead(status, fields):
-                    translated.append(Head(status, dict(fields)))
-                case bhttp.Content(data):
-                    translated.append(Content(data))
-                case bhttp.End():
-                    self._complete = True
-                case bhttp.RequestHead():
-                    raise bhttp.MessageError("a request in place of an answer")
-        return translated
+def _translate(events: list[bhttp.Event]) -> list[Event]:
+    """What the application sees; that the message ended is what `end` says by returning."""
+    translated: list[Event] = []
+    for event in events:
+        if isinstance(event, bhttp.ResponseHead):
+            translated.append(Head(event.status, dict(event.fields)))
+        elif isinstance(event, bhttp.Content):
+            translated.append(Content(event.data))
+    return translated
 
 
 def _configuration(enclave: VerifiedEnclave) -> ohttp.KeyConfiguration:

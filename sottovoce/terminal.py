@@ -10,7 +10,7 @@ from rich.text import Text
 from attestation.verdict import Check, Outcome, Verdict
 from sottovoce.trust import model_name
 
-SIMULATED = "SIMULATED: no hardware protects this enclave, and whoever runs the machine can read along"
+SIMULATED = "SIMULATED: no hardware protects this enclave; its operator can read along"
 WIDE_COLUMNS = 130
 # What is said beside an answer goes to standard error, so that an answer can be piped on.
 notes = Console(stderr=True, highlight=False)

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
+from typing_extensions import override
 
 from enclave.api.errors import ApiError
 from enclave.engine.protocol import Role, Turn
@@ -24,6 +25,11 @@ class TextPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     type: Literal["text"]
     text: Text
 
+    @override
+    def __repr__(self) -> str:
+        """Say what it is, not what is in it."""
+        return "TextPart()"
+
 
 class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One message of the conversation so far."""
@@ -36,6 +42,11 @@ class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if isinstance(self.content, str):
             return Turn(self.role, self.content)
         return Turn(self.role, "".join(part.text for part in self.content))
+
+    @override
+    def __repr__(self) -> str:
+        """Say what it is, not what is in it."""
+        return "Message()"
 
 
 class StreamOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -65,6 +76,11 @@ class ChatRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if self.stop is None:
             return ()
         return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
+
+    @override
+    def __repr__(self) -> str:
+        """Say what it is, not what is in it."""
+        return "ChatRequest()"
 
 
 _decoder = msgspec.json.Decoder(ChatRequest)

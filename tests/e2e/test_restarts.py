@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local import is_healthy
+from deploy.local import Place, enclave, free_port, host, is_healthy
 from sottovoce.session import TruncatedResponse
-from sottovoce.transport import ApiError
+from sottovoce.transport import ApiError, Connection
+from sottovoce.trust import choose_policy
 from tests.conftest import Pair, wait_until
 from tests.e2e.test_answers import MODEL, QUESTION, STORY
 
@@ -82,3 +83,13 @@ def processes_of(folder: Path) -> list[str]:
         except OSError:
             continue
     return found
+
+
+def test_the_link_can_be_tcp(tmp_path: Path, vendor_folder: Path) -> None:
+    port = free_port()
+    place = Place(tmp_path, vendor_folder, port, f"http://localhost:{port}")
+    link = f"tcp:127.0.0.1:{free_port()}"
+    with enclave(place, link=link), host(place, link=link):
+        policy = choose_policy(place.url, file=place.policy, simulated=True)
+        with Connection(place.url, policy) as connection:
+            assert "".join(connection.chat(MODEL, QUESTION, temperature=0, max_tokens=8))

@@ -42,11 +42,11 @@ class Ends:
         return sealer.head(head) + b"".join(sealer.content(piece) for piece in PIECES) + sealer.end()
 
 
-def ends(first_epoch: int = 1) -> Ends:
+def ends(first_epoch: int = 1, *, now: float = NOW) -> Ends:
     """A fresh enclave, verified."""
     ring = KeyRing(first_epoch)
-    epoch = ring.make_epoch(NOW)
-    ring.install(epoch, NOW)
+    epoch = ring.make_epoch(now)
+    ring.install(epoch, now)
     evidence = hardware.evidence(keys=epoch.key_list)
     return Ends(ring, epoch, verify(evidence, hardware.policy(), hardware.NOW))
 

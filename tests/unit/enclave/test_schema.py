@@ -200,3 +200,17 @@ def test_any_bytes_are_answered_with_an_error_document(body: bytes) -> None:
 def test_an_unknown_parameter_of_any_name_has_an_error_document(name: str) -> None:
     document = json.loads(refused(**{f"?{name}": 1}).body)
     assert document["error"]["code"] == "unsupported_parameter"
+
+
+def test_nothing_of_a_conversation_is_in_its_text_form() -> None:
+    body = b'{"model": "m", "messages": [{"role": "user", "content": [{"type": "text", "text": "secret"}]}]}'
+    parsed = parse_chat_request(body)
+    assert parsed.messages[0].turn().content == "secret"
+    for shown in (
+        parsed,
+        parsed.messages,
+        parsed.messages[0],
+        parsed.messages[0].content,
+        parsed.messages[0].turn(),
+    ):
+        assert "secret" not in repr(shown)

@@ -162,6 +162,28 @@ def test_a_whole_answer_is_padded(honest: Ends) -> None:
     assert len(sizes) == 1
 
 
+def test_a_whole_answer_to_an_unchunked_request_is_padded_too() -> None:
+    sizes: set[int] = set()
+    for content in (b"no", b"certainly, and here is why"):
+        sealer, body = sealed(request(), ohttp.Format.WHOLE)
+        receiver = RequestReceiver(HONEST.ring, ohttp.REQUEST)
+        receiver.receive(body, NOW)
+        answer = receiver.end().answer.whole(bhttp.ResponseHead(200, ()), content)
+        opener = sealer.response_opener()
+        plain = b"".join(opener.receive(answer) + opener.end())
+        assert bhttp.Content(content) in bhttp.ResponseDecoder().receive(plain)
+        sizes.add(len(answer))
+    assert len(sizes) == 1
+
+
+def test_a_key_is_not_used_with_another_kem(honest: Ends) -> None:
+    body = bytearray(honest.exchange().body)
+    body[0] |= 0x80  # the identifier of the classical key, with the head of the hybrid one
+    with pytest.raises(Refused) as refused:
+        honest.receive(bytes(body))
+    assert refused.value.answer is OuterAnswer.MALFORMED
+
+
 def test_requests_of_different_lengths_look_alike(honest: Ends) -> None:
     assert len(honest.exchange().body) == len(honest.exchange().body) == 7 + 1120 + 2 + 1024 + 16 + 1 + 16
 
