@@ -16,5 +16,8 @@ x509: certificates and revocation lists in that subset
 snp: AMD SEV-SNP reports and certificates
 tdx: Intel TDX quotes and collateral
 tdx_case: a quote within an appraisal
+azure: what an Azure machine proves through its paravisor and virtual TPM
+collect: asking the hardware for evidence, inside a guest
+results: verdicts and evidence in the formats of others
 simulated: a vendor of our own, with a real chain, for machines without the hardware
 """

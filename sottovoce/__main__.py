@@ -3,6 +3,7 @@
 
 import argparse
 import json
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -26,6 +27,8 @@ examples:
   sottovoce verify https://llm.example --policy hospital.toml
   sottovoce verify report.bin --certs vcek.der cert_chain.pem --crl crl.der --policy mine.toml
   sottovoce verify quote.bin --collateral collateral.json --at 2026-06-18T00:00:00Z --nonce c0ffee
+  sottovoce attest --json
+  sottovoce simulate tdx --status OutOfDate --out evidence/
   sottovoce ask http://localhost:8080 --simulated "What is a trust boundary?"
   git diff | sottovoce ask http://localhost:8080 --simulated -
   sottovoce chat http://localhost:8080 --simulated
@@ -53,8 +56,20 @@ FAILURES: tuple[tuple[type[Exception], int, str], ...] = (
 )
 
 
+# Commands that are programs of their own: what verifies imports neither what collects nor what simulates.
+PROGRAMS = {"attest": "attestation.collect", "simulate": "attestation.simulated"}
+
+
+def run_program(module: str, rest: list[str]) -> int:
+    """Run one of them with what follows on the command line."""
+    command = [sys.executable, "-P", "-m", module, *rest]
+    return subprocess.run(command, check=False).returncode  # noqa: S603 - our own interpreter and module
+
+
 def main() -> int:
     """Run one command and return its exit code."""
+    if len(sys.argv) > 1 and sys.argv[1] in PROGRAMS:
+        return run_program(PROGRAMS[sys.argv[1]], sys.argv[2:])
     arguments = parser().parse_args()
     command: Callable[[argparse.Namespace], int] = arguments.command
     try:
@@ -92,6 +107,8 @@ def parser() -> argparse.ArgumentParser:
         "chat", parents=[host, checking, asking], help="verify, then talk; Ctrl-D ends"
     )
     chat.set_defaults(command=run_chat)
+    commands.add_parser("attest", help="inside a guest: which evidence this machine gives, and why not")
+    commands.add_parser("simulate", help="make evidence of simulated hardware, good or spoiled, for tests")
     return top
 
 

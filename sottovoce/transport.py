@@ -13,7 +13,7 @@ import httpx
 
 from attestation.evidence import Evidence, EvidenceError, decode_evidence
 from attestation.policy import Policy
-from attestation.verify import VerifiedEnclave, verify
+from attestation.verify import Caches, VerifiedEnclave, verify
 from sottovoce.session import Content, Event, Exchange, Head, TamperedResponse, TruncatedResponse
 
 EVIDENCE_PATH = "/.well-known/attested-ohttp"
@@ -61,7 +61,7 @@ class Connection:
             self._http = httpx.Client(base_url=url.rstrip("/"), timeout=timeout, trust_env=False)
         except httpx.InvalidURL as error:
             raise UnreachableError(f"there can be no host at {url}: {error}") from error
-        self._policy = policy
+        self._policy, self._caches = policy, Caches()
         self._enclave: VerifiedEnclave | None = None
 
     def __enter__(self) -> Self:
@@ -84,7 +84,7 @@ class Connection:
 
     def verify(self) -> VerifiedEnclave:
         """Verify the enclave now. Raises UnreachableError, EvidenceError and VerificationError."""
-        self._enclave = verify(self.evidence(), self._policy, int(time.time()))
+        self._enclave = verify(self.evidence(), self._policy, int(time.time()), self._caches)
         return self._enclave
 
     def models(self) -> list[str]:
