@@ -11,6 +11,8 @@ from pathlib import Path
 # Parts of this length are looked for; shorter ones could stand in any program by chance.
 PART_CHARACTERS = 24
 MOST_PARTS = 16
+# A row of dashes or blanks is in many a program.
+LEAST_DIFFERENT = 6
 BLOCK_BYTES = 1 << 24
 REGION = re.compile(r"([0-9a-f]+)-([0-9a-f]+) r")
 
@@ -41,7 +43,10 @@ def needles(name: str, text: str) -> list[Needle]:
     step = max(PART_CHARACTERS // 2, len(text) // MOST_PARTS)
     starts = range(0, max(1, len(text) - PART_CHARACTERS + 1), step)
     parts = [text[start : start + PART_CHARACTERS] for start in starts]
-    return forms(name, parts[0]) + [Needle(name, "part in UTF-8", part.encode()) for part in parts[1:]]
+    telling = [part for part in parts if len(set(part)) >= LEAST_DIFFERENT]
+    if not telling:
+        raise ValueError("the text says too little to be looked for")
+    return forms(name, telling[0]) + [Needle(name, "part in UTF-8", part.encode()) for part in telling[1:]]
 
 
 def search(haystack: bytes, wanted: list[Needle]) -> list[Needle]:

@@ -22,11 +22,14 @@ from deploy.search import (
     search_memory,
     written_files,
 )
+from models.fetch import weights_path
+from models.manifest import find_manifest
 from sottovoce.session import TruncatedResponse
 from sottovoce.transport import ApiError, Connection, Turn
-from tests.conftest import Pair, wait_until
+from tests.conftest import Pair
 from tests.e2e.test_answers import CHAT, MODEL, stream_close, whole
 
+ANSWERS_IN_BETWEEN = 3
 Path = Callable[[Pair, Connection, str], str]
 
 
@@ -140,15 +143,28 @@ def found_in_host(pair: Pair, wanted: list[Needle]) -> list[Needle]:
 @pytest.mark.skipif(os.getuid() != 0, reason="the memory of an enclave can be searched by root alone")
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: str(path.__name__))
 def test_nothing_of_a_conversation_stays_in_the_memory_of_the_enclave(pair: Pair, path: Path) -> None:
-    prompt = "Write a letter about " + " ".join(
-        secrets.token_hex(4) for _ in range(12)
-    )  # no part of it twice
+    numbers = " ".join(secrets.token_hex(4) for _ in range(10))  # no part of it twice
+    prompt = f"I was told in confidence (file {numbers}) that I have high blood pressure. What is that?"
     with pair.connect() as connection:
         connection.verify()
         answer = path(pair, connection, prompt)
-        wanted = needles("prompt", prompt) + needles("answer", answer)
+        # What the weights hold (their vocabulary, their template) is in the engine's memory in any case.
+        weights = weights_path(find_manifest(MODEL)).read_bytes()
+        spoken = needles("prompt", prompt) + needles("answer", answer)
+        wanted = [needle for needle in spoken if needle.content not in weights]
+        assert {"prompt", "answer"} == {needle.name for needle in wanted}
         parts = [pair.process(part) for part in ("enclave.serve", "enclave.engine")]
-        wait_until(lambda: not any(search_memory(part, wanted) for part in parts), "the enclave forgets")
+
+        def remaining() -> list[Needle]:
+            return [needle for part in parts for needle in search_memory(part, wanted)]
+
+        # The last bytes of an exchange may wait in a buffer for the next one, which is somebody else's.
+        left = remaining()
+        for _ in range(ANSWERS_IN_BETWEEN):
+            if left:
+                list(connection.chat(MODEL, [Turn("user", "Hello!")], temperature=0, max_tokens=8))
+                left = remaining()
+        assert left == []
         assert all(search_memory(part, forms("module", "enclave.protection")[:1]) for part in parts)
 
 
