@@ -10,6 +10,7 @@ from attestation.simulated import arguments
 from attestation.simulated.arguments import PolicyCommand, RootCommand, SnpCommand, TdxCommand, Wanted
 from attestation.simulated.collateral import Status
 from attestation.simulated.files import Summary, snp_files, snp_policy, tdx_files, write_files
+from attestation.simulated.folder import VendorError
 from attestation.simulated.intel import SimulatedIntel, TdxSetting
 from attestation.simulated.intel_certificates import fingerprint
 from attestation.simulated.knobs import Knob, Setting
@@ -128,4 +129,7 @@ def _intel(folder: Path, seed: bytes | None) -> SimulatedIntel:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (OSError, VendorError) as error:
+        sys.exit(f"nothing was made: {error}")
