@@ -3,8 +3,8 @@
 
 1. Read the configuration, empty the environment.
 2. Read the weights into sealed memory while hashing them.
-3. Start the engine process and the session process, joined by a socketpair.
-4. When either ends, end both and start both again, with new keys.
+3. Start the engine process, the reporter process and the session process, which has a socketpair to each.
+4. When one ends, end all and start all again, with new keys.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
@@ -37,6 +38,8 @@ CHILD_ENVIRONMENT = {
 }
 # Without the working directory or the user's packages on the path, and without writing compiled files.
 PYTHON = (sys.executable, "-P", "-s", "-B", "-W", "ignore", "-m")
+REPORTER = ("enclave.reporter",)
+CANNOT_START = 2
 GRACE_SECONDS = 3.0
 QUICK_SECONDS, MOST_QUICK_ENDS = 10.0, 3
 
@@ -45,8 +48,11 @@ class Stop(Exception):  # noqa: N818 - a wish of the operator, not a fault
     """The supervisor was told to end."""
 
 
-def main() -> int:
-    """Run an enclave until told to stop; 2 for a bad configuration, 1 when its parts keep failing."""
+def main(reporter: tuple[str, ...] = REPORTER) -> int:
+    """Run an enclave until told to stop; 2 for a bad configuration, 1 when its parts keep failing.
+
+    `reporter` is the module of the reporter process, with its first arguments. No setting chooses it.
+    """
     parser = argparse.ArgumentParser(prog="python -P -m enclave", description="Run one enclave.")
     parser.add_argument(
         "--config", required=True, type=Path, metavar="FILE", help="TOML file; docs/operations.md has one"
@@ -60,10 +66,10 @@ def main() -> int:
         manifest = read_manifest(config)
         weights = seal_weights(Path(config.model.weights), manifest)  # 2
         with listening(config.link) as listener:
-            return supervise(Launch(config, manifest), weights, listener)
+            return supervise(Launch(config, manifest), weights, listener, reporter)
     except (ConfigError, ManifestError, WeightsError, OSError, OverflowError) as error:
         sys.stderr.write(f"the enclave does not start: {error}\n")  # no secret exists yet
-        return 2
+        return CANNOT_START
     except Stop:
         return 0
 
@@ -75,13 +81,13 @@ def read_manifest(config: Config) -> Manifest:
     return find_manifest(config.model.name or "")
 
 
-def supervise(launch: Launch, weights: int, listener: socket.socket) -> int:
-    """Keep both processes running; give up when they end again and again at once."""
+def supervise(launch: Launch, weights: int, listener: socket.socket, reporter: tuple[str, ...]) -> int:
+    """Keep all processes running; give up when they end again and again at once, or cannot start."""
     quick_ends = 0
     while quick_ends < MOST_QUICK_ENDS:
         started = time.monotonic()
         with ExitStack() as stack:
-            children = start_children(launch, weights, listener)
+            children = start_children(launch, weights, listener, reporter)
             for child in children.values():
                 stack.callback(end, child)
             try:
@@ -90,18 +96,21 @@ def supervise(launch: Launch, weights: int, listener: socket.socket) -> int:
                 for child in children.values():
                     child.terminate()
                 raise
+        if children[Part.REPORTER].returncode == CANNOT_START:
+            return CANNOT_START  # it said why
         quick_ends = quick_ends + 1 if time.monotonic() - started < QUICK_SECONDS else 0
     return 1
 
 
 def start_children(
-    launch: Launch, weights: int, listener: socket.socket
+    launch: Launch, weights: int, listener: socket.socket, reporter: tuple[str, ...]
 ) -> dict[Part, subprocess.Popen[bytes]]:
-    """Start the engine process and the session process."""
+    """Start the engine process, the reporter process and the session process."""
     config = launch.config
     engine_end, session_end = socket.socketpair()
+    reporter_end, asking_end = socket.socketpair()
     reading, writing = os.pipe()
-    with engine_end, session_end:
+    with engine_end, session_end, reporter_end, asking_end:
         engine_command = [
             weights,
             engine_end.fileno(),
@@ -110,15 +119,23 @@ def start_children(
             threads(config),
         ]
         engine = start("enclave.engine", engine_command, (weights, engine_end.fileno()))
-        session_command = [reading, listener.fileno(), session_end.fileno()]
+        tee = msgspec.json.encode(config.tee).decode()
+        reporting = start(
+            reporter[0],
+            [*reporter[1:], reporter_end.fileno(), int(config.production), tee],
+            (reporter_end.fileno(),),
+        )
+        session_command = [reading, listener.fileno(), session_end.fileno(), asking_end.fileno()]
         session = start("enclave.serve", session_command, tuple(session_command))
     os.close(reading)
     with open(writing, "wb") as pipe:  # noqa: PTH123 - a descriptor, not a path
         pipe.write(msgspec.json.encode(launch))
-    return {Part.ENGINE: engine, Part.SESSION: session}
+    return {Part.ENGINE: engine, Part.REPORTER: reporting, Part.SESSION: session}
 
 
-def start(module: str, arguments: list[int], descriptors: tuple[int, ...]) -> subprocess.Popen[bytes]:
+def start(
+    module: str, arguments: Sequence[int | str], descriptors: tuple[int, ...]
+) -> subprocess.Popen[bytes]:
     """Start one of our own modules with nothing but these descriptors and a fixed environment."""
     command = [*PYTHON, module, *map(str, arguments)]
     return subprocess.Popen(  # noqa: S603 - our own interpreter and module

@@ -5,28 +5,19 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from attestation import binding
-from attestation.evidence import SEV_SNP, Claims, Evidence
+from attestation.evidence import Claims, Evidence
 from enclave.keys import GRACE_SECONDS, ROTATION_SECONDS, Epoch
+from enclave.report_protocol import Signed
 
 LIFETIME_SECONDS = ROTATION_SECONDS + GRACE_SECONDS
 DEVELOPMENT_RELEASE = bytes(32)  # built from no release manifest
 
 
 class ReportSource(Protocol):
-    """What signs report data: the security processor, or the simulated one."""
+    """What has report data signed: the reporter process."""
 
-    @property
-    def chain(self) -> tuple[bytes, ...]:
-        """Certificates in DER, the one that signs reports first."""
-        ...
-
-    @property
-    def crl(self) -> bytes:
-        """The vendor's revocation list, in DER."""
-        ...
-
-    def evidence_report(self, report_data: bytes) -> bytes:
-        """A signed report over 64 bytes. Raises OSError where the hardware gives none."""
+    def signed_report(self, report_data: bytes) -> Signed:
+        """A signed report over 64 bytes. Blocks. Raises OSError where the hardware gives none."""
         ...
 
 
@@ -53,9 +44,17 @@ class Attester:
         claims = self._claims(epoch.number, now).encode()
         configuration = binding.configuration_hash(epoch.key_list, claims)
         report_data = binding.report_data(self._octet, binding.CACHED, configuration, binding.NO_FRESHNESS)
-        report = self._source.evidence_report(report_data)
-        chain, crl = self._source.chain, self._source.crl
-        return Evidence(SEV_SNP, binding.CACHED, report, chain, crl, epoch.key_list, claims).encode()
+        signed = self._source.signed_report(report_data)
+        return Evidence(
+            signed.tee,
+            binding.CACHED,
+            signed.report,
+            signed.chain,
+            signed.crl,
+            epoch.key_list,
+            claims,
+            signed.collateral,
+        ).encode()
 
     def _claims(self, epoch: int, now: int) -> Claims:
         identity = self._identity

@@ -35,6 +35,20 @@ class SimulatedTee(
     folder: AbsolutePath
 
 
+class HardwareTee(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="kind",
+    tag="hardware",
+):
+    """Evidence from this machine's processor. Which one, and by which path, the kernel decides."""
+
+
+Tee = SimulatedTee | HardwareTee
+
+
 class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which model is served: a catalogue name or a manifest of one's own, and where its weights lie."""
 
@@ -61,7 +75,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     link: Link
     audience: Origin
     deployment: Name
-    tee: SimulatedTee
+    tee: Tee
     model: Model
     engine: Engine = Engine()
 
@@ -87,7 +101,7 @@ def parse_config(text: str) -> Config:
         config = msgspec.toml.decode(text, type=Config)
     except msgspec.DecodeError as error:
         raise ConfigError(str(error)) from None
-    if config.production:
+    if config.production and isinstance(config.tee, SimulatedTee):
         raise ConfigError("production needs a hardware TEE, and [tee] names a simulated one")
     return config
 

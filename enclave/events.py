@@ -15,6 +15,7 @@ class Part(StrEnum):
 
     SESSION = auto()
     ENGINE = auto()
+    REPORTER = auto()
 
 
 class Outcome(StrEnum):
@@ -24,6 +25,20 @@ class Outcome(StrEnum):
     REFUSED = auto()
     ABORTED = auto()
     CANCELLED = auto()
+
+
+class Lack(StrEnum):
+    """Why there is no report, by who must act; the names are those of `attestation.collect.errors`."""
+
+    UNAVAILABLE = auto()
+    ACCESS = auto()
+    BUSY = auto()
+    RACE = auto()
+    INVALID_REQUEST = auto()
+    HOST = auto()
+    KEY_DISABLED = auto()
+    OWN_REPORT = auto()
+    OTHER = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +81,13 @@ class EvidenceFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class ReportFailed:
+    """The hardware gave no report; `reason` says who has to act."""
+
+    reason: Lack
+
+
+@dataclass(frozen=True, slots=True)
 class Exchanged:
     """One exchange has ended. Neither its size nor its duration is told."""
 
@@ -80,7 +102,7 @@ class Crashed:
     part: Part
 
 
-Event = Started | Unprotected | Stopped | Rotated | EvidenceFailed | Exchanged | Crashed
+Event = Started | Unprotected | Stopped | Rotated | EvidenceFailed | ReportFailed | Exchanged | Crashed
 
 
 def render(event: Event) -> str:

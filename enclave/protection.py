@@ -13,22 +13,33 @@ import signal
 import struct
 from collections.abc import Callable, Mapping
 from enum import StrEnum, auto
+from pathlib import Path
 
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS = 1, 4, 38
 MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT = 1, 2, 4
-SYS_SECCOMP, SYS_LANDLOCK_CREATE_RULESET, SYS_LANDLOCK_RESTRICT_SELF = 317, 444, 446
+SYS_SECCOMP, SYS_LANDLOCK_CREATE_RULESET, SYS_LANDLOCK_ADD_RULE, SYS_LANDLOCK_RESTRICT_SELF = (
+    317,
+    444,
+    445,
+    446,
+)
 
 # Rights that Landlock handles, by the interface version that brought them (Linux, landlock.h).
 LANDLOCK_FILE_RIGHTS = ((1, 0x1FFF), (2, 1 << 13), (3, 1 << 14), (5, 1 << 15))
 LANDLOCK_NETWORK_RIGHTS = ((4, 0b11),)
 LANDLOCK_SCOPES = ((6, 0b11),)
+# What a rule can give back: writing and reading a file, and using a device; making and removing folders.
+LANDLOCK_OF_FILE, LANDLOCK_OF_FOLDER = 1 << 1 | 1 << 2 | 1 << 15, 1 << 1 | 1 << 2 | 1 << 4 | 1 << 7
+LANDLOCK_RULE_PATH_BENEATH = 1
 
 # Numbers of x86-64 (Linux, syscall_64.tbl).
 SYSTEM_CALLS = {
     "read": 0,
     "write": 1,
     "close": 3,
+    "fstat": 5,
     "poll": 7,
+    "lseek": 8,
     "mmap": 9,
     "mprotect": 10,
     "munmap": 11,
@@ -37,10 +48,13 @@ SYSTEM_CALLS = {
     "rt_sigprocmask": 14,
     "rt_sigreturn": 15,
     "writev": 20,
+    "access": 21,
     "sched_yield": 24,
     "mremap": 25,
     "madvise": 28,
     "getpid": 39,
+    "socket": 41,
+    "connect": 42,
     "sendto": 44,
     "recvfrom": 45,
     "sendmsg": 46,
@@ -52,6 +66,10 @@ SYSTEM_CALLS = {
     "setsockopt": 54,
     "getsockopt": 55,
     "exit": 60,
+    "fcntl": 72,
+    "flock": 73,
+    "mkdir": 83,
+    "rmdir": 84,
     "gettid": 186,
     "futex": 202,
     "sched_getaffinity": 204,
@@ -61,6 +79,9 @@ SYSTEM_CALLS = {
     "epoll_wait": 232,
     "epoll_ctl": 233,
     "tgkill": 234,
+    "openat": 257,
+    "newfstatat": 262,
+    "faccessat": 269,
     "epoll_pwait": 281,
     "accept4": 288,
     "getrandom": 318,
@@ -127,15 +148,21 @@ def before_secrets() -> dict[Protection, Callable[[], None]]:
     }
 
 
-def without_files() -> dict[Protection, Callable[[], None]]:
-    """What holds once everything is open: nothing else can be opened. Threads started later inherit it."""
-    return {Protection.NO_FILES: _forbid_files}
+def without_files(*but: Path) -> dict[Protection, Callable[[], None]]:
+    """What holds once everything is open: nothing else can be opened, but what is named and below it.
+
+    Threads started later inherit it.
+    """
+    return {Protection.NO_FILES: lambda: _forbid_files(but)}
 
 
-def only_system_calls(names: str) -> dict[Protection, Callable[[], None]]:
-    """What holds once every thread runs: no system call but these, for all of them."""
+def only_system_calls(names: str, *device_requests: int) -> dict[Protection, Callable[[], None]]:
+    """What holds once every thread runs: no system call but these, for all of them.
+
+    Of ioctl, what makes a socket non-blocking and the requests named here.
+    """
     allowed = tuple(SYSTEM_CALLS[name] for name in names.split())
-    return {Protection.FEW_SYSTEM_CALLS: lambda: _allow_only(allowed)}
+    return {Protection.FEW_SYSTEM_CALLS: lambda: _allow_only(allowed, device_requests)}
 
 
 def _check(result: int) -> None:
@@ -165,8 +192,8 @@ def _rights(table: tuple[tuple[int, int], ...], version: int) -> int:
     return sum(bits for since, bits in table if since <= version)
 
 
-def _forbid_files() -> None:
-    """Landlock without any rule: nothing can be opened, no TCP port reached, no stranger signalled."""
+def _forbid_files(but: tuple[Path, ...]) -> None:
+    """Landlock, with a rule for each exception: no files, no TCP port reached, no stranger signalled."""
     version = _libc.syscall(SYS_LANDLOCK_CREATE_RULESET, None, 0, 1)
     _check(version)
     tables = (LANDLOCK_FILE_RIGHTS, LANDLOCK_NETWORK_RIGHTS, LANDLOCK_SCOPES)
@@ -174,9 +201,22 @@ def _forbid_files() -> None:
     ruleset = _libc.syscall(SYS_LANDLOCK_CREATE_RULESET, attributes, _attributes_size(version), 0)
     _check(ruleset)
     try:
+        for path in but:
+            _permit(ruleset, path, _rights(LANDLOCK_FILE_RIGHTS, version))
         _check(_libc.syscall(SYS_LANDLOCK_RESTRICT_SELF, ruleset, 0))
     finally:
         os.close(ruleset)
+
+
+def _permit(ruleset: int, path: Path, handled: int) -> None:
+    """Except a device, or the files and folders below a folder."""
+    rights = (LANDLOCK_OF_FOLDER if path.is_dir() else LANDLOCK_OF_FILE) & handled
+    descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        rule = struct.pack("=Qi", rights, descriptor)
+        _check(_libc.syscall(SYS_LANDLOCK_ADD_RULE, ruleset, LANDLOCK_RULE_PATH_BENEATH, rule, 0))
+    finally:
+        os.close(descriptor)
 
 
 def _attributes_size(version: int) -> int:
@@ -197,8 +237,10 @@ def _instruction(code: int, constant: int, if_true: int = 0, if_false: int = 0) 
     return struct.pack("=HBBI", code, if_true, if_false, constant)
 
 
-def filter_program(allowed: tuple[int, ...]) -> bytes:
-    """A seccomp program that allows these system calls, and of ioctl only what makes a socket non-blocking.
+def filter_program(allowed: tuple[int, ...], device_requests: tuple[int, ...] = ()) -> bytes:
+    """A seccomp program that allows these system calls, and of ioctl what makes a socket non-blocking.
+
+    `device_requests` are further requests of ioctl.
 
     Any other call fails with EPERM; a call made in another processor mode ends the process.
     """
@@ -211,19 +253,20 @@ def filter_program(allowed: tuple[int, ...]) -> bytes:
     for number in allowed:
         program += [_instruction(_JUMP_IF_EQUAL, number, if_false=1), _instruction(_RETURN, _ACTION_ALLOW)]
     program += [
-        _instruction(_JUMP_IF_EQUAL, SYS_IOCTL, if_false=3),
-        _instruction(_LOAD_WORD, _OFFSET_SECOND_ARGUMENT),
-        _instruction(_JUMP_IF_EQUAL, FIONBIO, if_false=1),
-        _instruction(_RETURN, _ACTION_ALLOW),
+        _instruction(_JUMP_IF_EQUAL, SYS_IOCTL, if_true=1),
         _instruction(_RETURN, _ACTION_PERMISSION_ERROR),
+        _instruction(_LOAD_WORD, _OFFSET_SECOND_ARGUMENT),
     ]
+    for request in (FIONBIO, *device_requests):
+        program += [_instruction(_JUMP_IF_EQUAL, request, if_false=1), _instruction(_RETURN, _ACTION_ALLOW)]
+    program.append(_instruction(_RETURN, _ACTION_PERMISSION_ERROR))
     return b"".join(program)
 
 
-def _allow_only(allowed: tuple[int, ...]) -> None:
+def _allow_only(allowed: tuple[int, ...], device_requests: tuple[int, ...]) -> None:
     if platform.machine() != "x86_64":
         raise OSError(38, "the list of system calls is for x86-64")
-    program = filter_program(allowed)
+    program = filter_program(allowed, device_requests)
     buffer = ctypes.create_string_buffer(program, len(program))
     header = struct.pack("=HxxxxxxQ", len(program) // 8, ctypes.addressof(buffer))
     result = _libc.syscall(SYS_SECCOMP, _SET_FILTER, _ALL_THREADS, header)

@@ -2,7 +2,7 @@
 """The session process: keys, sealed streams, the API. Started by the supervisor.
 
 1. Refuse tracing, core dumps and swap, before any key exists.
-2. Open what is needed: the report source, the event loop, the engine's socketpair.
+2. Take over what is needed: the event loop, the socketpairs to the reporter and to the engine.
 3. Let nothing else be opened, and allow only these system calls.
 4. Make keys and evidence, and answer until told to stop.
 """
@@ -16,17 +16,14 @@ import socket
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from attestation.binding import TeeOctet
-from attestation.simulated.snp import SimulatedGuest
-from attestation.simulated.vendor import SimulatedVendor, code_measurement
 from enclave.api.routes import Api
 from enclave.attester import Attester, Identity
-from enclave.config import Config, Launch, configuration_digest
+from enclave.config import Launch, configuration_digest
 from enclave.engine.client import Engine, EngineGoneError
 from enclave.events import (
     Crashed,
@@ -42,6 +39,7 @@ from enclave.keys import KeyRing
 from enclave.link import Link, Published
 from enclave.protection import Protector, before_secrets, only_system_calls, without_files
 from enclave.rehearsal import rehearse
+from enclave.report_source import Reporter, ReporterGoneError
 
 # No call that opens, connects, executes or creates.
 SYSTEM_CALLS = """
@@ -86,14 +84,8 @@ class Rotation:
                 self.published.key_list = self.published.evidence = b""
 
 
-def power_on(config: Config) -> SimulatedGuest:
-    """The report source of this machine."""
-    measurement = code_measurement(Path(__file__).resolve().parent.parent)
-    return SimulatedVendor.open(Path(config.tee.folder)).power_on(measurement, now=int(time.time()))
-
-
 def attester(
-    launch: Launch, guest: SimulatedGuest, receipt_key: Ed25519PrivateKey, protections: dict[str, str]
+    launch: Launch, reporter: Reporter, receipt_key: Ed25519PrivateKey, protections: dict[str, str]
 ) -> Attester:
     """What makes evidence for keys, with what this enclave says of itself."""
     identity = Identity(
@@ -103,7 +95,7 @@ def attester(
         model=launch.manifest.digest,
         receipt_key=hashlib.sha256(receipt_key.public_key().public_bytes_raw()).digest(),
     )
-    return Attester(guest, identity, TeeOctet.SIMULATED)
+    return Attester(reporter, identity, reporter.octet)
 
 
 def hide_failure(_loop: asyncio.AbstractEventLoop, _context: dict[str, object]) -> None:
@@ -128,11 +120,13 @@ async def first_of(*events: asyncio.Event) -> None:
         task.cancel()
 
 
-async def serve(launch: Launch, listener: socket.socket, connection: socket.socket) -> None:
-    """The session process's life from its second step on."""
+async def serve(
+    launch: Launch, listener: socket.socket, connection: socket.socket, reporter: Reporter
+) -> None:
+    """The session process's life from its first step on."""
     config, protector = launch.config, Protector(required=launch.config.production)
     protector.apply(before_secrets())
-    guest = power_on(config)  # 2
+    reporter.open(production=config.production)  # 2
     reader, writer = await asyncio.open_connection(sock=connection)
     engine = Engine(reader, writer, waiting_requests=config.engine.waiting_requests)
     ready = await engine.ready()
@@ -144,18 +138,19 @@ async def serve(launch: Launch, listener: socket.socket, connection: socket.sock
 
     # The receipt key lives and dies with this process.
     receipt_key = Ed25519PrivateKey.generate()
-    rehearse(attester(launch, guest, receipt_key, {}))
+    rehearse(attester(launch, reporter, receipt_key, {}))
     protections = confine(protector)  # 3
-    protections |= {f"engine {name}": answer for name, answer in ready.protections.items()}  # 4
+    protections |= {f"engine {name}": answer for name, answer in ready.protections.items()}
+    protections |= {f"reporter {name}": answer for name, answer in reporter.protections.items()}  # 4
     # A random first epoch, so that a client of an earlier process is told that its key is unknown.
     rotation = Rotation(
-        KeyRing(secrets.randbits(31)), attester(launch, guest, receipt_key, protections), Published()
+        KeyRing(secrets.randbits(31)), attester(launch, reporter, receipt_key, protections), Published()
     )
     rotation.rotate()
     api = Api(engine, launch.manifest, ready.context_tokens)
     server = await Link(rotation.ring, rotation.published, api.answer).serve(listener)
     gc.freeze()  # what lives for ever need not be looked at when an exchange is cleared away
-    log(Started(Part.SESSION, simulated=True))
+    log(Started(Part.SESSION, simulated=reporter.octet is TeeOctet.SIMULATED))
     rotating = asyncio.ensure_future(rotation.run())
     await first_of(stop, engine.gone)
     rotating.cancel()
@@ -166,16 +161,16 @@ async def serve(launch: Launch, listener: socket.socket, connection: socket.sock
 
 
 def main(arguments: list[str]) -> int:
-    """Start with descriptors of the launch document, the listener, and the engine's socket."""
+    """Start with descriptors: launch document, listener, and the sockets of engine and reporter."""
     hide_tracebacks(Part.SESSION)
-    launch_descriptor, listener_descriptor, engine_descriptor = (int(argument) for argument in arguments)
+    launch_descriptor, *descriptors = (int(argument) for argument in arguments)
     with open(launch_descriptor, "rb") as file:  # noqa: PTH123 - a descriptor, not a path
         launch = msgspec.json.decode(file.read(), type=Launch)
-    listener, connection = socket.socket(fileno=listener_descriptor), socket.socket(fileno=engine_descriptor)
+    listener, connection, reports = (socket.socket(fileno=descriptor) for descriptor in descriptors)
     listener.setblocking(False)
     try:
-        asyncio.run(serve(launch, listener, connection))
-    except EngineGoneError:
+        asyncio.run(serve(launch, listener, connection, Reporter(reports)))
+    except (EngineGoneError, ReporterGoneError):
         return 1
     return 0
 

@@ -42,12 +42,17 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """One path to evidence. `collect` is there where the path can be tried."""
+    """One path to evidence. `collect` is there where the path can be tried.
+
+    `paths` are what collecting opens, each time anew; with `over_vsock` it asks the host as well.
+    """
 
     name: str
     kind: Kind | None
     explanation: str
     collect: Collect | None = field(default=None, repr=False)
+    paths: tuple[Path, ...] = ()
+    over_vsock: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +66,18 @@ class Survey:
         """The first path that can be tried."""
         return next((offer for offer in self.offers if offer.collect), None)
 
-    def collect(self, report_data: bytes) -> Collected:
-        """Evidence by the chosen path. Raises CollectError, and UnavailableError where there is no path."""
-        if (chosen := self.chosen) is None or chosen.collect is None:
+    def need(self) -> Offer:
+        """The chosen path. Raises UnavailableError where there is none, with the reasons."""
+        if (chosen := self.chosen) is None:
             reasons = "; ".join(f"{offer.name}: {offer.explanation}" for offer in self.offers)
             raise UnavailableError(f"this machine offers no evidence: {reasons}")
-        return chosen.collect(report_data)
+        return chosen
+
+    def collect(self, report_data: bytes) -> Collected:
+        """Evidence by the chosen path. Raises CollectError, and UnavailableError where there is no path."""
+        collect = self.need().collect
+        assert collect is not None, "only what can be tried is chosen"
+        return collect(report_data)
 
 
 def survey(machine: Machine) -> Survey:
@@ -82,7 +93,8 @@ def _configfs(machine: Machine) -> Offer:
     except CollectError as error:
         return Offer(name, None, str(error))
     explanation = f"the kernel's own interface, answered by {kind}"
-    return Offer(name, kind, explanation, lambda data: path.collect(Question(data)))
+    folder = machine.configfs_root / configfs.REPORTS
+    return Offer(name, kind, explanation, lambda data: path.collect(Question(data)), (folder,))
 
 
 def _sev_guest(machine: Machine) -> Offer:
@@ -90,7 +102,7 @@ def _sev_guest(machine: Machine) -> Offer:
     if missing := _closed(machine, machine.sev_guest, sev_guest.OPEN_ERRORS):
         return Offer(name, kind, missing)
     path = SevGuest(machine.open_device, machine.sev_guest, machine.patience)
-    return Offer(name, kind, "the SNP driver's device can be opened", path.collect)
+    return Offer(name, kind, "the SNP driver's device can be opened", path.collect, (machine.sev_guest,))
 
 
 def _tdx_guest(machine: Machine) -> Offer:
@@ -99,7 +111,7 @@ def _tdx_guest(machine: Machine) -> Offer:
         return Offer(name, kind, missing)
     path = TdxGuest(machine.open_device, QuotingService(machine.connect), machine.tdx_guest, machine.patience)
     explanation = "the TDX driver's device can be opened; quotes need the host's quoting service over vsock"
-    return Offer(name, kind, explanation, path.collect)
+    return Offer(name, kind, explanation, path.collect, (machine.tdx_guest,), over_vsock=True)
 
 
 def _azure(machine: Machine) -> Offer:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Somebody runs code inside a process of the enclave, or sits beside it on the same machine."""
 
+import ctypes
 import errno
 import json
 import os
@@ -13,9 +14,9 @@ import pytest
 
 from tests.conftest import Pair, arguments, wait_until
 
-SESSION, ENGINE = "enclave.serve", "enclave.engine"
-PARTS = (SESSION, ENGINE)
-PART_IN_EVENTS = {SESSION: "session", ENGINE: "engine"}
+SESSION, ENGINE, REPORTER = "enclave.serve", "enclave.engine", "enclave.reporter"
+PARTS = (SESSION, ENGINE, REPORTER)
+PART_IN_EVENTS = {SESSION: "session", ENGINE: "engine", REPORTER: "reporter"}
 
 
 def status(process_id: int) -> dict[str, str]:
@@ -93,7 +94,7 @@ os._exit(0)
 """
 
 
-@pytest.mark.parametrize("module", ["enclave.serve", "enclave.engine.__main__"])
+@pytest.mark.parametrize("module", ["enclave.serve", "enclave.engine.__main__", "enclave.reporter"])
 @pytest.mark.parametrize("probe", list(PROBES))
 def test_code_inside_the_enclave_cannot(module: str, probe: str) -> None:
     program = CONFINED.format(module=module, probe=PROBES[probe], required=False)
@@ -101,6 +102,79 @@ def test_code_inside_the_enclave_cannot(module: str, probe: str) -> None:
         [sys.executable, "-B", "-c", program], capture_output=True, check=False, timeout=60
     )
     assert ended.returncode in (100 + errno.EPERM, 100 + errno.EACCES), ended.stderr
+
+
+REPORTING = """
+import ctypes, errno, os, pathlib, socket
+from attestation.collect.device import open_device
+from attestation.collect.files import SystemFiles
+from enclave.protection import Protector, before_secrets, only_system_calls, without_files
+from enclave.reporter import DEVICE_REQUESTS, HARDWARE_SYSTEM_CALLS, QUOTING_SYSTEM_CALLS
+
+reports, files, device = pathlib.Path({reports!r}), SystemFiles(), pathlib.Path("/dev/null")
+protector = Protector(required={required})
+for step in (before_secrets(), without_files(reports, device), only_system_calls({calls}, *DEVICE_REQUESTS)):
+    step.pop("dies_with_parent", None)
+    step.pop("memory_locked", None)
+    protector.apply(step)
+def fail(number): raise OSError(number, os.strerror(number))
+def control(request):
+    with open_device(device) as opened:
+        opened.control(request, bytearray(32))
+try:
+    {probe}
+except OSError as error:
+    os._exit(100 + error.errno)
+os._exit(0)
+"""
+OUTSIDE_ITS_PATH = PROBES | {
+    "make a folder elsewhere": "os.mkdir('/tmp/folder-of-the-reporter')",
+    "send another request to a device": "control(0x5401)",
+    "link a file": "os.link(reports / 'request' / 'inblob', reports / 'link')",
+    "make a file": "open(reports / 'request' / 'new', 'w')",
+}
+ON_ITS_PATH = {
+    "make and remove a folder": "files.make_folder(reports / 'r'), files.remove_folder(reports / 'r')",
+    "write an attribute": "files.write(reports / 'request' / 'inblob', bytes(64))",
+    "read an attribute": "files.read(reports / 'request' / 'inblob', 64)",
+    "see an attribute": "files.exists(reports / 'request' / 'inblob') or fail(errno.ENOENT)",
+}
+REQUESTED = "control(DEVICE_REQUESTS[0])"  # /dev/null itself says that this is none of its requests
+
+
+def reporting(folder: Path, probe: str, calls: str = "HARDWARE_SYSTEM_CALLS") -> int:
+    """The exit status of a probe within the confinement of a reporter on hardware."""
+    (folder / "request").mkdir()
+    (folder / "request" / "inblob").touch()
+    program = REPORTING.format(reports=str(folder), probe=probe, required=True, calls=calls)
+    return subprocess.run([sys.executable, "-B", "-c", program], check=False, timeout=60).returncode
+
+
+@pytest.mark.parametrize("probe", list(OUTSIDE_ITS_PATH))
+def test_code_inside_the_reporter_cannot_leave_its_path(tmp_path: Path, probe: str) -> None:
+    assert reporting(tmp_path, OUTSIDE_ITS_PATH[probe]) in (100 + errno.EPERM, 100 + errno.EACCES)
+
+
+@pytest.mark.parametrize("probe", list(ON_ITS_PATH))
+def test_the_reporter_can_use_its_path(tmp_path: Path, probe: str) -> None:
+    assert reporting(tmp_path, ON_ITS_PATH[probe]) == 0
+
+
+def test_the_reporter_can_use_its_device(tmp_path: Path) -> None:
+    assert reporting(tmp_path, REQUESTED) == 100 + errno.ENOTTY
+
+
+def test_code_inside_the_reporter_reaches_no_tcp_port(tmp_path: Path) -> None:
+    """Where quotes come over vsock it may connect; TCP stays shut on kernels whose Landlock knows it."""
+    if _landlock_version() < 4:
+        pytest.skip("this kernel's Landlock does not know TCP")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        probe = f"socket.create_connection(('127.0.0.1', {server.getsockname()[1]}), timeout=5)"
+        assert reporting(tmp_path, probe, "QUOTING_SYSTEM_CALLS") == 100 + errno.EACCES
+
+
+def _landlock_version() -> int:
+    return int(ctypes.CDLL(None).syscall(444, None, 0, 1))
 
 
 def test_without_confinement_the_probe_would_work() -> None:

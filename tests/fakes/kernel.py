@@ -117,6 +117,7 @@ class FakeConfigfs:
     shown: dict[str, bytes] = field(default_factory=dict)
     items: dict[Path, Item] = field(default_factory=dict)
     made: int = 0
+    root: Path = ROOT
 
     def exists(self, path: Path) -> bool:
         """Whether the attribute is visible."""
@@ -125,7 +126,7 @@ class FakeConfigfs:
     def make_folder(self, path: Path) -> None:
         """tsm_report_make_item."""
         self.spoil("mkdir", "", None)
-        if not self.mounted or path.parent != ROOT / "tsm" / "report":
+        if not self.mounted or path.parent != self.root / "tsm" / "report":
             raise failure(errno.ENOENT)
         if path in self.items:
             raise failure(errno.EEXIST)

@@ -5,7 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from enclave.config import ConfigError, configuration_digest, parse_config, read_config
+from enclave.config import (
+    ConfigError,
+    HardwareTee,
+    SimulatedTee,
+    configuration_digest,
+    parse_config,
+    read_config,
+)
 
 TOP = {
     "production": "false",
@@ -36,7 +43,7 @@ def test_every_setting_of_the_text_is_in_the_configuration() -> None:
     config = parse_config(toml(engine=ENGINE))
     assert config.production is False
     assert (config.link, config.audience) == ("unix:/run/enclave.sock", "https://llm.example")
-    assert (config.deployment, config.tee.folder) == ("ward-7", "/var/lib/vendor")
+    assert (config.deployment, config.tee) == ("ward-7", SimulatedTee(folder="/var/lib/vendor"))
     assert (config.model.name, config.model.manifest) == ("smollm2-135m-instruct", None)
     assert config.model.weights == "/models/weights.gguf"
     assert (config.engine.context_tokens, config.engine.threads) == (2048, 2)
@@ -75,6 +82,15 @@ def test_each_table_is_required(table: str) -> None:
 def test_unknown_settings_are_named(written: str, name: str) -> None:
     with pytest.raises(ConfigError, match=f"unknown field `{name}`"):
         parse_config(written)
+
+
+@pytest.mark.parametrize("production", ["true", "false"])
+def test_hardware_has_no_settings_of_its_own(production: str) -> None:
+    tee = {"kind": '"hardware"'}
+    assert parse_config(toml(top=TOP | {"production": production}, tee=tee)).tee == HardwareTee()
+    for setting in ("folder", "path", "device", "fallback"):
+        with pytest.raises(ConfigError, match=f"unknown field `{setting}`"):
+            parse_config(toml(tee=tee | {setting: '"/var/lib/vendor"'}))
 
 
 def test_production_needs_hardware() -> None:

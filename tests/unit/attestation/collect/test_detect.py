@@ -16,7 +16,6 @@ from attestation.collect.errors import UnavailableError
 from attestation.collect.files import Files, SystemFiles
 from attestation.collect.own_report import Kind
 from attestation.collect.sev_guest import DEFAULT_PATH as SEV_GUEST
-from attestation.collect.source import HardwareSource, host_chain
 from attestation.collect.tdx_guest import DEFAULT_PATH as TDX_GUEST
 from tests.fakes.azure import snp_report
 from tests.fakes.certificate_table import GOOD, table
@@ -99,19 +98,6 @@ def test_azure_is_recognized_and_not_promised() -> None:
     found = survey(machine(WithTpm(provider=None)))
     assert found.chosen is None
     assert "does not read yet" in explanations(found)[3]
-
-
-def test_source_for_the_enclave() -> None:
-    found = survey(machine(NO_CONFIGFS, {SEV_GUEST: FakeSevGuest(table=GOOD)}))
-    source = HardwareSource(found.collect, host_chain(found.collect(bytes(64))), b"list")
-    assert source.evidence_report(REPORT_DATA) == snp_report(REPORT_DATA)
-    assert (source.chain, source.crl) == ((b"leaf", b"middle", b"root"), b"list")
-
-
-def test_source_without_hardware_raises_what_the_enclave_expects() -> None:
-    source = HardwareSource(survey(machine(NO_CONFIGFS)).collect, (), b"")
-    with pytest.raises(OSError, match="no evidence"):
-        source.evidence_report(REPORT_DATA)
 
 
 def run(arguments: list[str], here: Machine) -> int:
