@@ -10,17 +10,22 @@ from pathlib import Path
 
 import uvicorn
 
-from host.config import Config, ConfigError, parse_config
-from host.gateway import application
+from host.config import Config, parse_config
+from host.config_error import ConfigError
+from host.endorsement_fetch import SystemWorld
+from host.endorsement_settings import Settings
+from host.endorsements import open_endorsements
+from host.gateway import application, read_evidence
+from host.stapler import Stapler
 
 
 def server(config: Config) -> uvicorn.Server:
     """The HTTP server. It keeps no access log: who asked when is nobody's business."""
     settings = uvicorn.Config(
-        application(config.link),
+        application(config.link, stapler(config.link, config.endorsements)),
         http="h11",
         ws="none",
-        lifespan="off",
+        lifespan="on",
         loop="asyncio",
         log_level="critical",  # what goes wrong is told to the client, and by /healthz
         access_log=False,
@@ -29,6 +34,19 @@ def server(config: Config) -> uvicorn.Server:
         timeout_graceful_shutdown=2,
     )
     return uvicorn.Server(settings)
+
+
+def stapler(link: str, settings: Settings | None) -> Stapler | None:
+    """What adds endorsements to the evidence, where the configuration asks for it."""
+    if settings is None:
+        return None
+    chosen, world = settings, SystemWorld()
+
+    async def read() -> bytes:
+        _, document = await read_evidence(link)
+        return document
+
+    return Stapler(lambda: open_endorsements(chosen, world), read, world, chosen.product)
 
 
 def main() -> int:

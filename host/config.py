@@ -4,44 +4,62 @@
 import re
 import tomllib
 from dataclasses import dataclass
+from typing import TypeAlias
+
+from host.config_error import ConfigError
+from host.endorsement_settings import Settings, parse_settings
 
 LINK = re.compile(r"unix:/[^\x00]{1,100}|tcp:[0-9A-Za-z.:\[\]-]+:[0-9]{1,5}|vsock:[0-9]+:[0-9]+")
 LISTEN = re.compile(r"(?P<host>[0-9A-Za-z.-]+|\[[0-9a-f:]+\]):(?P<port>[0-9]{1,5})")
 
 
-class ConfigError(Exception):
-    """The configuration is not well formed."""
+Toml: TypeAlias = "str | int | float | bool | list[Toml] | dict[str, Toml]"
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Where people reach this host, and where this host reaches the enclave."""
+    """Where people reach this host, and where this host reaches the enclave.
+
+    With `endorsements` the host fetches what vendors say about the machine, and adds it to the evidence.
+    """
 
     listen_host: str
     listen_port: int
     link: str
+    endorsements: Settings | None = None
 
 
 def parse_config(text: str) -> Config:
     """Read a configuration: `listen = "127.0.0.1:8080"` and `link = "unix:/run/sottovoce.sock"`.
 
-    Raises ConfigError.
+    The table `[endorsements]` may follow. Raises ConfigError.
     """
     try:
-        table: dict[str, object] = tomllib.loads(text)
+        table: dict[str, Toml] = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"not TOML: {error}") from None
     listen = _matching(table, "listen", LISTEN)
     link = _matching(table, "link", LINK)
+    endorsements = _endorsements(table)
     if table:
         raise ConfigError(f"unknown: {', '.join(sorted(table))}")
     port = int(listen["port"])
     if port > 65535:
         raise ConfigError(f"there is no port {port}")
-    return Config(listen["host"].strip("[]"), port, link[0])
+    return Config(listen["host"].strip("[]"), port, link[0], endorsements)
 
 
-def _matching(table: dict[str, object], key: str, form: re.Pattern[str]) -> re.Match[str]:
+def _endorsements(table: dict[str, Toml]) -> Settings | None:
+    """The settings of the table, which may be empty; None where it is not there."""
+    settings = table.pop("endorsements", None)
+    if settings is None:
+        return None
+    if not isinstance(settings, dict):
+        raise ConfigError("[endorsements] is no table")
+    return parse_settings(settings)
+
+
+def _matching(table: dict[str, Toml], key: str, form: re.Pattern[str]) -> re.Match[str]:
     value = table.pop(key, None)
     match = form.fullmatch(value) if isinstance(value, str) else None
     if match is None:

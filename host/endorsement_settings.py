@@ -2,12 +2,13 @@
 """Where vendors' services are, and the bounds on asking them: the schema of `[endorsements]`."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Final, assert_never
 
-from host.config import ConfigError
-from host.endorsement_requests import DAY, HOUR, Service
+from host.config_error import ConfigError
+from host.endorsement_requests import DAY, HOUR, Product, Service
 
 BASE_URL: Final = re.compile(
     r"https://[0-9a-z.-]+(:[0-9]{1,5})?(/[0-9A-Za-z._/-]*[0-9A-Za-z._-])?"
@@ -22,6 +23,7 @@ class Settings:
 
     `max_stale_seconds` is the age until which an old answer is still handed out, marked, while a service
     fails. `bundle` is a folder or zip file that is asked before cache and network; `offline` ends it there.
+    `product` is for firmware whose reports (version 2) do not say what processor it is.
     """
 
     kds_url: str = "https://kdsintf.amd.com"
@@ -30,6 +32,7 @@ class Settings:
     cache: Path | None = None
     bundle: Path | None = None
     offline: bool = False
+    product: Product | None = None
     attempts: int = 4
     timeout_seconds: float = 10.0
     deadline_seconds: float = 30.0
@@ -68,7 +71,7 @@ class Settings:
                 assert_never(service)
 
 
-def parse_settings(table: dict[str, object]) -> Settings:
+def parse_settings(table: Mapping[str, object]) -> Settings:
     """The settings of a TOML table; every key may be left out, no other is known. Raises ConfigError."""
     if unknown := sorted(table.keys() - {each.name for each in fields(Settings)}):
         raise ConfigError(f"unknown in [endorsements]: {', '.join(unknown)}")
@@ -80,6 +83,7 @@ def parse_settings(table: dict[str, object]) -> Settings:
         cache=_path(table, "cache"),
         bundle=_path(table, "bundle"),
         offline=_flag(table, "offline"),
+        product=_product(table),
         attempts=_whole(table, "attempts", default.attempts),
         timeout_seconds=_seconds(table, "timeout_seconds", default.timeout_seconds),
         deadline_seconds=_seconds(table, "deadline_seconds", default.deadline_seconds),
@@ -89,35 +93,42 @@ def parse_settings(table: dict[str, object]) -> Settings:
     )
 
 
-def _text(table: dict[str, object], key: str, default: str) -> str:
+def _text(table: Mapping[str, object], key: str, default: str) -> str:
     value = table.get(key, default)
     if not isinstance(value, str):
         raise ConfigError(f'expected text as "{key}"')
     return value
 
 
-def _path(table: dict[str, object], key: str) -> Path | None:
+def _path(table: Mapping[str, object], key: str) -> Path | None:
     value = _text(table, key, "")
     if value and not Path(value).is_absolute():
         raise ConfigError(f'expected an absolute path as "{key}"')
     return Path(value) if value else None
 
 
-def _flag(table: dict[str, object], key: str) -> bool:
+def _product(table: Mapping[str, object]) -> Product | None:
+    name = _text(table, "product", "")
+    if name and name not in set(Product):
+        raise ConfigError(f'expected {", ".join(Product)} as "product"')
+    return Product(name) if name else None
+
+
+def _flag(table: Mapping[str, object], key: str) -> bool:
     value = table.get(key, False)
     if not isinstance(value, bool):
         raise ConfigError(f'expected true or false as "{key}"')
     return value
 
 
-def _whole(table: dict[str, object], key: str, default: int) -> int:
+def _whole(table: Mapping[str, object], key: str, default: int) -> int:
     value = table.get(key, default)
     if not isinstance(value, int) or isinstance(value, bool):
         raise ConfigError(f'expected a whole number as "{key}"')
     return value
 
 
-def _seconds(table: dict[str, object], key: str, default: float) -> float:
+def _seconds(table: Mapping[str, object], key: str, default: float) -> float:
     value = table.get(key, default)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ConfigError(f'expected a number of seconds as "{key}"')

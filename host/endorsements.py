@@ -2,19 +2,21 @@
 """What vendors say about machines, fetched for clients: certificates, revocation lists, Intel's collateral.
 
 An answer comes from the first of: an offline bundle, a cache entry that is young enough, the vendor, a cache
-entry that is old, marked as stale. The host does not judge any of it: clients verify signatures and dates.
+entry that is old, marked as stale. What has a next update is young until half of the time to it is over, and
+of no use after it. The host does not judge any of it: clients verify signatures and dates.
 """
 
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
 from host import endorsement_requests as requests
 from host.endorsement_bundle import Bundle, BundleError
 from host.endorsement_cache import Cache, Entry
+from host.endorsement_dates import next_update
 from host.endorsement_fetch import Fetcher, FetchError, NotThereError, World, vendor_client
 from host.endorsement_forms import FormError, certificates, check_form, signed_json
 from host.endorsement_requests import (
@@ -42,12 +44,16 @@ class Source(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Endorsement:
-    """An answer, the PEM of its issuers where the service gives it, and when it was fetched (0: unknown)."""
+    """An answer, the PEM of its issuers where the service gives it, and when it was fetched (0: unknown).
+
+    `expires_at` is its next update, where it has one; all times are in unix seconds.
+    """
 
     content: bytes
     chain: bytes
     fetched_at: int
     source: Source
+    expires_at: int | None = None
 
     @property
     def stale(self) -> bool:
@@ -62,6 +68,7 @@ class SnpEndorsements:
     chain: tuple[bytes, ...]
     revocations: bytes
     stale: bool
+    expires_at: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +85,7 @@ class TdxCollateral:
     pck_revocations_chain: bytes
     root_revocations: bytes
     stale: bool
+    expires_at: int | None = field(default=None, compare=False)
 
 
 class Endorsements:
@@ -128,6 +136,7 @@ class Endorsements:
             pck_revocations_chain=pck.chain,
             root_revocations=root.content,
             stale=any(part.stale for part in (tcb, identity, pck, root)),
+            expires_at=earliest(tcb, identity, pck, root),
         )
 
     async def get(self, request: Request) -> Endorsement:
@@ -149,7 +158,10 @@ class Endorsements:
             *(() if leaf else (self.get(question),)),
         )
         chain = (leaf or own[0].content, *certificates(above.content))
-        return SnpEndorsements(chain, revoked.content, any(part.stale for part in (above, revoked, *own)))
+        parts = (above, revoked, *own)
+        return SnpEndorsements(
+            chain, revoked.content, any(part.stale for part in parts), expires_at=earliest(*parts)
+        )
 
     def _finish(self, key: str, done: "asyncio.Task[Endorsement]") -> None:
         del self._running[key]
@@ -162,8 +174,9 @@ class Endorsements:
             return bundled
         entry = await asyncio.to_thread(self._of_cache, request)
         age = self._world.now() - entry.fetched_at if entry else 0.0
-        if entry and 0 <= age <= request.fresh_seconds:  # 2
-            return Endorsement(entry.content, entry.chain, entry.fetched_at, Source.CACHE)
+        expires_at = next_update(request, entry.content) if entry else None
+        if entry and 0 <= age <= young_seconds(request, entry, expires_at):  # 2
+            return Endorsement(entry.content, entry.chain, entry.fetched_at, Source.CACHE, expires_at)
         try:
             return await self._of_vendor(request)  # 3
         except NotThereError:
@@ -172,7 +185,9 @@ class Endorsements:
             # An entry from the future says only that a clock was moved; its true age is unknown.
             if entry is None or not 0 <= age <= self._settings.max_stale_seconds:
                 raise
-            return Endorsement(entry.content, entry.chain, entry.fetched_at, Source.STALE)  # 4
+            if expires_at is not None and expires_at <= self._world.now():
+                raise
+            return Endorsement(entry.content, entry.chain, entry.fetched_at, Source.STALE, expires_at)  # 4
 
     def _of_bundle(self, request: Request) -> Endorsement | None:
         if self._bundle is None:
@@ -187,7 +202,14 @@ class Endorsements:
                 certificates(chain)
         except (BundleError, FormError) as error:
             raise FetchError(f"{request.name} of the bundle: {error}") from error
-        return Endorsement(content, chain, 0, Source.BUNDLE)
+        expires_at = next_update(request, content)
+        if expires_at is not None and expires_at <= self._world.now():
+            if self._settings.offline:
+                raise FetchError(
+                    f"{request.name} of the bundle expired at {expires_at}, and this host is offline"
+                )
+            return None  # the vendor may have a newer one
+        return Endorsement(content, chain, 0, Source.BUNDLE, expires_at)
 
     def _of_cache(self, request: Request) -> Entry | None:
         return self._cache.get(request.key) if self._cache else None
@@ -201,7 +223,20 @@ class Endorsements:
             # A full disk makes the next question slow; it does not take away this answer.
             with suppress(OSError):
                 await asyncio.to_thread(self._cache.put, request.key, Entry(found.content, found.chain, now))
-        return Endorsement(found.content, found.chain, now, Source.VENDOR)
+        expires_at = next_update(request, found.content)
+        return Endorsement(found.content, found.chain, now, Source.VENDOR, expires_at)
+
+
+def earliest(*parts: Endorsement) -> int | None:
+    """The first next update among these; None where none has one."""
+    return min((part.expires_at for part in parts if part.expires_at is not None), default=None)
+
+
+def young_seconds(request: Request, entry: Entry, expires_at: int | None) -> float:
+    """How old an entry may be before the vendor is asked again."""
+    if expires_at is None:
+        return request.fresh_seconds
+    return min(request.fresh_seconds, (expires_at - entry.fetched_at) / 2)
 
 
 @asynccontextmanager

@@ -16,14 +16,15 @@ from typing_extensions import override
 from host import relay
 from host.health import claims_expire_at
 from host.link import LinkError, NoEnclaveError, Stream, connect
+from host.stapler import Stapler
 from wire import frames
 
 MAX_EVIDENCE_BYTES = 1 << 16
 HEALTH_SECONDS = 5
 
 
-def application(link: str) -> Starlette:
-    """The ASGI application of one host in front of one enclave."""
+def application(link: str, stapler: Stapler | None = None) -> Starlette:
+    """The ASGI application of one host in front of one enclave. It runs the stapler, if there is one."""
 
     async def pass_on(request: Request) -> Response:
         try:
@@ -31,25 +32,44 @@ def application(link: str) -> Starlette:
         except frames.FrameError:
             return problem_response(relay.Problem.BAD_HEAD)
 
+    async def evidence(request: Request) -> Response:
+        return await pass_on(request) if stapler is None else await stapled_evidence(link, stapler)
+
     async def health(_request: Request) -> Response:
         if not await is_healthy(link):
             return problem_response(relay.Problem.UNHEALTHY)
-        return JSONResponse({"status": "ok"})
+        endorsements = {} if stapler is None else {"endorsements": stapler.status}
+        return JSONResponse({"status": "ok"} | endorsements)
 
     async def unknown(_request: Request, error: Exception) -> Response:
         missing = isinstance(error, HTTPException) and error.status_code == relay.Problem.NOT_FOUND.status
         return problem_response(relay.Problem.NOT_FOUND if missing else relay.Problem.NOT_ALLOWED)
 
-    routes = [Route(path, pass_on, methods=list(methods)) for path, methods in relay.ROUTES.items()]
+    routes = [
+        Route(path, evidence if path == relay.EVIDENCE_PATH else pass_on, methods=list(methods))
+        for path, methods in relay.ROUTES.items()
+    ]
     handlers = {relay.Problem.NOT_FOUND.status: unknown, relay.Problem.NOT_ALLOWED.status: unknown}
-    served = Starlette(routes=[*routes, Route("/healthz", health)], exception_handlers=handlers)
+    served = Starlette(
+        routes=[*routes, Route("/healthz", health)],
+        exception_handlers=handlers,
+        lifespan=None if stapler is None else lambda _: stapler.running(),
+    )
     served.router.redirect_slashes = False  # a path is one of these or none
     return served
 
 
 async def is_healthy(link: str) -> bool:
     """Whether the enclave serves evidence that has not expired."""
-    document = b""
+    try:
+        head, document = await read_evidence(link)
+    except LinkError:
+        return False
+    return head.status == 200 and claims_expire_at(document) > time.time()
+
+
+async def read_evidence(link: str) -> tuple[frames.AnswerHead, bytes]:
+    """The enclave's answer to a question for its evidence, whatever it is. Raises LinkError."""
     try:
         async with asyncio.timeout(HEALTH_SECONDS), connect(link) as stream:
             await stream.send(relay.request_head("GET", relay.EVIDENCE_PATH, ""))
@@ -57,9 +77,22 @@ async def is_healthy(link: str) -> bool:
             head, document = await _answer_head(stream)
             while len(document) <= MAX_EVIDENCE_BYTES and (more := await stream.receive()):
                 document += more
-    except (LinkError, TimeoutError):
-        return False
-    return head.status == 200 and claims_expire_at(document) > time.time()
+            return head, document
+    except TimeoutError as error:
+        raise LinkError("the enclave took too long to answer") from error
+
+
+async def stapled_evidence(link: str, stapler: Stapler) -> Response:
+    """The evidence with what vendors say about the machine, as far as that is at hand."""
+    try:
+        head, document = await read_evidence(link)
+    except NoEnclaveError:
+        return problem_response(relay.Problem.NO_ENCLAVE)
+    except LinkError:
+        return problem_response(relay.Problem.BROKEN_LINK)
+    outgoing = relay.enclave_answer(head)
+    content = stapler.staple(document) if head.status == 200 else document
+    return Response(content, outgoing.status, dict(outgoing.headers))
 
 
 def problem_response(problem: relay.Problem) -> Response:

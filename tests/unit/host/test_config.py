@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from host.config import Config, ConfigError, parse_config
+from host.config import Config, parse_config
+from host.config_error import ConfigError
 
 LINK = "unix:/run/enclave.sock"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from host import endorsement_requests as requests
-from host.config import ConfigError
+from host.config_error import ConfigError
 from host.endorsement_bundle import Bundle, BundleError
 from host.endorsement_cache import Cache, Entry
 from host.endorsement_fetch import FetchError
