@@ -91,8 +91,9 @@ def write_policy(place: Place) -> None:
     place.policy.write_bytes(done.stdout)
 
 
-def enclave_config(place: Place, weights: Path, *, link: str = "", extra: str = "") -> str:
-    """The configuration of a simulated enclave."""
+def enclave_config(place: Place, weights: Path, *, link: str = "", extra: str = "", tee: str = "") -> str:
+    """The configuration of an enclave, simulated unless `tee` has the lines of another."""
+    simulated = f'kind = "simulated-sev-snp"\nfolder = "{place.vendor}"'
     return f"""\
 production = false
 link = "{link or f"unix:{place.enclave_socket}"}"
@@ -100,8 +101,7 @@ audience = "{place.audience}"
 deployment = "local"
 
 [tee]
-kind = "simulated-sev-snp"
-folder = "{place.vendor}"
+{tee or simulated}
 
 [model]
 name = "{DEFAULT_MODEL}"
@@ -111,13 +111,15 @@ weights = "{weights}"
 
 
 @contextmanager
-def enclave(place: Place, *, link: str = "", extra: str = "") -> Generator[subprocess.Popen[bytes]]:
-    """A running enclave. Raises StartError."""
+def enclave(
+    place: Place, *, link: str = "", extra: str = "", tee: str = "", program: tuple[str, ...] = ("enclave",)
+) -> Generator[subprocess.Popen[bytes]]:
+    """A running enclave. `program` is the module that runs it, with its arguments. Raises StartError."""
     write_policy(place)
     weights = fetch(find_manifest(DEFAULT_MODEL))
     config = place.folder / "enclave.toml"
-    config.write_text(enclave_config(place, weights, link=link, extra=extra), encoding="utf-8")
-    command = [*PYTHON, "enclave", "--config", str(config)]
+    config.write_text(enclave_config(place, weights, link=link, extra=extra, tee=tee), encoding="utf-8")
+    command = [*PYTHON, *program, "--config", str(config)]
     with running("the enclave", command, place.folder, place.enclave_log) as process:
         wait_until(
             lambda: "Started" in place.enclave_log.read_text(encoding="utf-8"), process, place.enclave_log
@@ -126,12 +128,12 @@ def enclave(place: Place, *, link: str = "", extra: str = "") -> Generator[subpr
 
 
 @contextmanager
-def host(place: Place, *, link: str = "") -> Generator[subprocess.Popen[bytes]]:
-    """A running host in front of the enclave. Raises StartError."""
+def host(place: Place, *, link: str = "", extra: str = "") -> Generator[subprocess.Popen[bytes]]:
+    """A running host in front of the enclave; `extra` is more of its configuration. Raises StartError."""
     place.host_folder.mkdir(exist_ok=True)
     config = place.host_folder / "host.toml"
     link = link or f"unix:{place.enclave_socket}"
-    config.write_text(f'listen = "127.0.0.1:{place.port}"\nlink = "{link}"\n', encoding="utf-8")
+    config.write_text(f'listen = "127.0.0.1:{place.port}"\nlink = "{link}"\n{extra}', encoding="utf-8")
     command = [*PYTHON, "host", "--config", str(config)]
     with running("the host", command, place.host_folder, place.host_log) as process:
         wait_until(lambda: is_listening(place.port), process, place.host_log)

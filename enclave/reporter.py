@@ -32,7 +32,7 @@ from attestation.collect.tdx_guest import TDX_CMD_GET_REPORT0
 from attestation.simulated.vendor import SimulatedVendor, VendorError, code_measurement
 from enclave.config import HardwareTee, SimulatedTee, Tee
 from enclave.events import Lack, Part, ReportFailed, Unprotected, hide_tracebacks, log
-from enclave.protection import Protector, before_secrets, only_system_calls, without_files
+from enclave.protection import ProtectionError, Protector, before_secrets, only_system_calls, without_files
 from enclave.report_protocol import (
     REPORT_DATA_BYTES,
     Greeting,
@@ -127,15 +127,15 @@ def name_of(kind: Kind) -> TeeName:
 def run(connection: socket.socket, opening: Callable[[], Source], *, production: bool) -> int:
     """The life of a reporter, with whatever source. Returns the exit status."""
     protector = Protector(required=production)
-    protector.apply(before_secrets())  # 1
     try:
+        protector.apply(before_secrets())  # 1
         source = opening()  # 2
         source.sign(token_bytes(REPORT_DATA_BYTES))
-    except (OSError, VendorError) as error:
+        protector.apply(without_files(*source.paths))  # 3
+        protector.apply(only_system_calls(source.system_calls, *source.device_requests))
+    except (OSError, ProtectionError, VendorError) as error:
         sys.stderr.write(f"the enclave does not start: {error}\n")  # no secret is known here
         return CANNOT_START
-    protector.apply(without_files(*source.paths))  # 3
-    protector.apply(only_system_calls(source.system_calls, *source.device_requests))
     for protection, number in protector.refused.items():
         log(Unprotected(Part.REPORTER, protection, number))
     try:
