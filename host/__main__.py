@@ -12,6 +12,7 @@ import uvicorn
 
 from host.config import Config, parse_config
 from host.config_error import ConfigError
+from host.endorsement_cache import Cache
 from host.endorsement_fetch import SystemWorld
 from host.endorsement_settings import Settings
 from host.endorsements import open_endorsements
@@ -58,6 +59,8 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         config = parse_config(arguments.config.read_text(encoding="utf-8"))
+        if config.endorsements and config.endorsements.cache:
+            Cache(config.endorsements.cache)  # a folder that cannot be made is an error now, not later
         listener = listen(config)
     except (ConfigError, OSError, OverflowError, UnicodeDecodeError) as error:
         sys.stderr.write(f"the host does not start: {arguments.config}: {error}\n")

@@ -9,7 +9,7 @@ import zipfile
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from host.config import Config, parse_config
 from host.config_error import ConfigError
@@ -124,16 +124,18 @@ def _missing(place: Path, subject: Subject) -> list[Line]:
 def _entries(place: Path) -> dict[str, bytes]:
     """Every file, each up to the largest that any answer may be."""
     if place.is_dir():
-        paths = [path for path in place.iterdir() if path.is_file()]
-        return {path.name: _bounded(path.open("rb").read(MAX_LIST_BYTES + 1), path.name) for path in paths}
+        paths = sorted(path for path in place.iterdir() if path.is_file())
+        return {path.name: _bounded(path.open("rb"), path.name) for path in paths}
     with zipfile.ZipFile(place) as archive:
         names = archive.namelist()
         if len(names) > MAX_ZIP_ENTRIES:
             raise BundleError(f"{place}: expected at most {MAX_ZIP_ENTRIES} entries, found {len(names)}")
-        return {name: _bounded(archive.open(name).read(MAX_LIST_BYTES + 1), name) for name in names}
+        return {name: _bounded(archive.open(name), name) for name in names}
 
 
-def _bounded(content: bytes, name: str) -> bytes:
+def _bounded(file: IO[bytes], name: str) -> bytes:
+    with file:
+        content = file.read(MAX_LIST_BYTES + 1)
     if len(content) > MAX_LIST_BYTES:
         raise BundleError(f"{name} exceeds {MAX_LIST_BYTES} bytes")
     return content

@@ -83,14 +83,16 @@ def subject_of(document: bytes, product: Product | None = None) -> Subject | Non
         tee, report = members["tee"], _octets(members["report"])
         if tee == "tdx":
             return None if members.get("collateral") else _tdx(report)
+        if tee != "sev-snp":
+            raise SubjectError(f"expected evidence of sev-snp or tdx, found {tee!r}")
         chain = members["chain"]
-        if not isinstance(chain, list) or (len(chain) == COMPLETE_CHAIN and members.get("crl")):
+        if not isinstance(chain, list):
+            raise SubjectError("expected a list as chain")
+        if len(chain) == COMPLETE_CHAIN and members.get("crl"):
             return None
         leaf = _octets(chain[0]) if chain else b""
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise SubjectError("expected an evidence document") from error
-    if tee != "sev-snp":
-        raise SubjectError(f"expected evidence of sev-snp or tdx, found {tee!r}")
     return _snp(report, leaf, product)
 
 

@@ -21,6 +21,13 @@ from attestation.collect.sev_guest import SevGuest
 from attestation.collect.tdx_guest import TdxGuest
 
 DEFAULT_TPM: Final = Path("/dev/tpmrm0")
+VSOCK: Final = Path("/dev/vsock")
+DMI: Final = Path("/sys/class/dmi/id")
+EVENT_LOG: Final = Path("/sys/firmware/acpi/tables/data/CCEL")
+# What firmware says on Google's machines, and on Microsoft's (the tag spells "MSFT AZURE VM").
+GOOGLE: Final = (DMI / "product_name", "Google Compute Engine")
+MICROSOFT: Final = (DMI / "chassis_asset_tag", "7783-7084-3265-9085-8269-3286-77")
+MAX_DMI_BYTES: Final = 256
 
 Collect = Callable[[bytes], Collected]
 """Collects evidence for 64 bytes of report data. Raises CollectError."""
@@ -82,7 +89,16 @@ class Survey:
 
 def survey(machine: Machine) -> Survey:
     """Look at every path. Nothing is asked of the hardware or the host."""
-    return Survey((_configfs(machine), _sev_guest(machine), _tdx_guest(machine), _azure(machine)))
+    return Survey(
+        (
+            _configfs(machine),
+            _sev_guest(machine),
+            _tdx_guest(machine),
+            _quoting_service(machine),
+            _azure(machine),
+            _google(machine),
+        )
+    )
 
 
 def _configfs(machine: Machine) -> Offer:
@@ -114,16 +130,54 @@ def _tdx_guest(machine: Machine) -> Offer:
     return Offer(name, kind, explanation, path.collect, (machine.tdx_guest,), over_vsock=True)
 
 
-def _azure(machine: Machine) -> Offer:
-    name = f"Azure's virtual TPM at {machine.tpm}"
-    if not machine.files.exists(machine.tpm):
-        return Offer(name, None, "no TPM")
+def _quoting_service(machine: Machine) -> Offer:
+    """Not a path by itself: the second half of the TDX device's."""
+    name = f"the quoting service at vsock {quoting_service.HOST_CID}:{quoting_service.PORT}"
+    if not machine.files.exists(VSOCK):
+        return Offer(
+            name, None, f"no {VSOCK}: the host gives this machine no vsock, or its module is missing"
+        )
     return Offer(
         name,
         None,
-        "there is a TPM; if this is a confidential machine on Azure, its evidence is in NV index 0x01400001, "
+        f"vsock is there; the service turns reports of {machine.tdx_guest} into quotes, "
+        "and whether it answers shows when it is asked",
+    )
+
+
+def _azure(machine: Machine) -> Offer:
+    name = f"Azure's virtual TPM at {machine.tpm}"
+    azure = "the firmware says Azure" if _says(machine, *MICROSOFT) else "the firmware does not say Azure"
+    if not machine.files.exists(machine.tpm):
+        return Offer(name, None, f"no TPM; {azure}")
+    return Offer(
+        name,
+        None,
+        f"there is a TPM, and {azure}; on a confidential machine there, evidence is in NV index 0x01400001, "
         "which this program does not read yet: attestation.azure checks what other programs read there",
     )
+
+
+def _google(machine: Machine) -> Offer:
+    """Not a path by itself: on Google's cloud evidence comes by those above."""
+    name = "Google Compute Engine"
+    if not _says(machine, *GOOGLE):
+        return Offer(name, None, "the firmware does not say so")
+    log = "with" if machine.files.exists(EVENT_LOG) else "without"
+    return Offer(
+        name,
+        None,
+        f"the firmware says so, {log} an event log at {EVENT_LOG}; evidence comes by the paths above, and "
+        "attestation.azure.gce says what Google's adds to it",
+    )
+
+
+def _says(machine: Machine, path: Path, expected: str) -> bool:
+    """Whether the firmware says this. It is the host's word, good for an explanation and nothing else."""
+    try:
+        return machine.files.read(path, MAX_DMI_BYTES).decode("ascii", "replace").strip() == expected
+    except OSError:
+        return False
 
 
 def _closed(machine: Machine, path: Path, meanings: Meanings) -> str:

@@ -9,6 +9,8 @@ import pytest
 
 from host.config import Config, parse_config
 from host.config_error import ConfigError
+from host.endorsement_requests import Product
+from host.endorsement_settings import Settings
 
 LINK = "unix:/run/enclave.sock"
 
@@ -81,12 +83,42 @@ def test_what_is_missing_or_no_text_is_named(written: str) -> None:
         parse_config(written)
 
 
+def test_endorsements_are_asked_for_by_a_table() -> None:
+    assert parse_config(text()).endorsements is None
+    assert parse_config(text(more="[endorsements]\n")).endorsements == Settings()
+    chosen = parse_config(text(more='[endorsements]\nproduct = "Milan"\noffline = true\n')).endorsements
+    assert chosen == Settings(product=Product.MILAN, offline=True)
+
+
+@pytest.mark.parametrize(
+    ("more", "wrong"),
+    [
+        ("endorsements = 1\n", "is no table"),
+        ("endorsements = true\n", "is no table"),
+        ("[endorsements]\nverify = false\n", "unknown in .endorsements.: verify"),
+        ('[endorsements]\nproduct = "Rome"\n', 'expected Milan, Genoa, Turin as "product"'),
+        ('[endorsements]\nkds_url = "http://kds.example"\n', "no address of a vendor's service"),
+    ],
+)
+def test_endorsements_of_another_form_are_refused(more: str, wrong: str) -> None:
+    with pytest.raises(ConfigError, match=wrong):
+        parse_config(text(more=more))
+
+
 def test_text_that_is_not_toml_is_refused() -> None:
     with pytest.raises(ConfigError, match="not TOML"):
         parse_config("listen")
 
 
-@pytest.mark.parametrize("written", [b"workers = 1\n", b"\xff", None])
+@pytest.mark.parametrize(
+    "written",
+    [
+        b"workers = 1\n",
+        b"\xff",
+        None,
+        b'listen = "127.0.0.1:0"\nlink = "unix:/nowhere"\n[endorsements]\ncache = "/dev/null/cache"\n',
+    ],
+)
 def test_the_process_says_in_one_sentence_why_it_does_not_start(
     tmp_path: Path, written: bytes | None
 ) -> None:

@@ -34,13 +34,22 @@ from tests.fakes.quoting_service import quoting_service
 NO_CONFIGFS = FakeConfigfs(mounted=False)
 
 
-class WithTpm(FakeConfigfs):
-    """A kernel with a TPM."""
+class With(FakeConfigfs):
+    """A kernel with more files."""
+
+    def __init__(self, **more: bytes) -> None:
+        super().__init__(provider=None)
+        self.more = {Path(path): content for path, content in more.items()}
 
     @override
     def exists(self, path: Path) -> bool:
         """Whether there is such a file."""
-        return path == DEFAULT_TPM or super().exists(path)
+        return path in self.more or super().exists(path)
+
+    @override
+    def read(self, path: Path, limit_bytes: int) -> bytes:
+        """The file, or the attribute."""
+        return self.more[path] if path in self.more else super().read(path, limit_bytes)
 
 
 def machine(
@@ -82,9 +91,13 @@ def test_machine_without_anything_says_why() -> None:
         "making a request's folder",
         "opening /dev/sev-guest",
         "opening /dev/tdx_guest",
-        "no TPM",
+        "no /dev/vsock",
+        "no TPM; the firmware does not say Azure",
+        "the firmware does not say so",
     ]
-    with pytest.raises(UnavailableError, match=r"offers no evidence: configfs-tsm: .*6\.7.*; Azure"):
+    with pytest.raises(
+        UnavailableError, match=r"offers no evidence: configfs-tsm: .*6\.7.*; Azure.*; Google"
+    ):
         found.collect(REPORT_DATA)
 
 
@@ -95,9 +108,26 @@ def test_device_of_somebody_else_is_explained() -> None:
 
 
 def test_azure_is_recognized_and_not_promised() -> None:
-    found = survey(machine(WithTpm(provider=None)))
+    tag = {"/sys/class/dmi/id/chassis_asset_tag": b"7783-7084-3265-9085-8269-3286-77\n"}
+    found = survey(machine(With(**{str(DEFAULT_TPM): b""}, **tag)))
     assert found.chosen is None
-    assert "does not read yet" in explanations(found)[3]
+    assert "there is a TPM, and the firmware says Azure;" in explanations(found)[4]
+    assert "does not read yet" in explanations(found)[4]
+    assert explanations(survey(machine(With(**tag))))[4] == "no TPM; the firmware says Azure"
+
+
+@pytest.mark.parametrize("log", [True, False])
+def test_google_is_recognized(log: bool) -> None:
+    product = {"/sys/class/dmi/id/product_name": b"Google Compute Engine\n"}
+    more = {"/sys/firmware/acpi/tables/data/CCEL": b"events"} if log else {}
+    found = explanations(survey(machine(With(**product, **more))))[5]
+    assert found.startswith(f"the firmware says so, {'with' if log else 'without'} an event log at /sys")
+
+
+def test_a_quoting_service_needs_vsock() -> None:
+    assert (
+        "vsock is there; the service turns" in explanations(survey(machine(With(**{"/dev/vsock": b""}))))[3]
+    )
 
 
 def run(arguments: list[str], here: Machine) -> int:
@@ -135,7 +165,7 @@ def test_program_prints_json(capsys: pytest.CaptureFixture[str]) -> None:
         "used": True,
         "explanation": "the kernel's own interface, answered by tdx",
     }
-    assert [offer["used"] for offer in printed["paths"]] == [True, False, False, False]
+    assert [offer["used"] for offer in printed["paths"]] == [True, *[False] * 5]
 
 
 def test_program_asks_nothing_if_told_so(capsys: pytest.CaptureFixture[str]) -> None:

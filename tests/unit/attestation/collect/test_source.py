@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from attestation.collect.certificate_table import Content
-from attestation.collect.detect import DEFAULT_TPM, Machine, survey
+from attestation.collect.detect import Machine, survey
 from attestation.collect.errors import HostError, UnavailableError
 from attestation.collect.own_report import Kind
 from attestation.collect.sev_guest import DEFAULT_PATH as SEV_GUEST
@@ -85,7 +85,9 @@ def test_a_machine_does_not_change_its_processor() -> None:
 
 
 def test_without_hardware_there_is_no_source() -> None:
-    with pytest.raises(UnavailableError, match=r"offers no evidence: configfs-tsm: .*6\.7.*; Azure"):
+    with pytest.raises(
+        UnavailableError, match=r"offers no evidence: configfs-tsm: .*6\.7.*; Azure.*; Google"
+    ):
         HardwareSource.of(survey(Machine(NO_CONFIGFS, Devices().open_device)))
 
 
@@ -96,6 +98,5 @@ def test_what_a_path_opens_is_known_before() -> None:
         ((ROOT / "tsm" / "report",), False),
         ((SEV_GUEST,), False),
         ((TDX_GUEST,), True),
-        ((), False),
+        *[((), False)] * 3,
     ]
-    assert str(DEFAULT_TPM) in offers[-1].name
