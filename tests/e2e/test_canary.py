@@ -153,7 +153,7 @@ def test_nothing_of_a_conversation_stays_in_the_memory_of_the_enclave(pair: Pair
         spoken = needles("prompt", prompt) + needles("answer", answer)
         wanted = [needle for needle in spoken if needle.content not in weights]
         assert {"prompt", "answer"} == {needle.name for needle in wanted}
-        parts = [pair.process(part) for part in ("enclave.serve", "enclave.engine")]
+        parts = [pair.process(part) for part in ("enclave.serve", "enclave.engine", "enclave.reporter")]
 
         def remaining() -> list[Needle]:
             return [needle for part in parts for needle in search_memory(part, wanted)]

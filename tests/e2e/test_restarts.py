@@ -51,6 +51,15 @@ def test_a_dead_session_process_is_a_cut_answer_and_then_comes_back(own_pair: Pa
         assert "".join(connection.chat(MODEL, QUESTION, temperature=0, max_tokens=8))
 
 
+def test_a_dead_reporter_takes_the_keys_along(own_pair: Pair) -> None:
+    with own_pair.connect() as connection:
+        before = connection.verify()
+        os.kill(own_pair.process("enclave.reporter"), 9)
+        wait_until(lambda: restarted(own_pair), "the enclave is back")
+        assert "".join(connection.chat(MODEL, QUESTION, temperature=0, max_tokens=8))
+        assert connection.verify().claims.receipt_key != before.claims.receipt_key
+
+
 def test_a_dead_host_is_a_cut_answer(own_pair: Pair) -> None:
     with own_pair.connect() as connection:
         stream = connection.chat(MODEL, STORY, max_tokens=3000, temperature=0)

@@ -172,6 +172,7 @@ def test_a_trust_domain_names_its_platforms() -> None:
     quote = trust_domain.domain().evidence_quote(bytes(64))
     subject = subject_of(document("tdx", quote))
     assert subject == TdxSubject(FMSPC, CertificateAuthority.PLATFORM)
+    assert subject is not None
     assert [question.name for question in questions(subject)] == [
         "intel-tdx-tcb-90C06F000000-standard.json",
         "intel-tdx-qe-identity-standard.json",
