@@ -12,6 +12,7 @@ from pathlib import Path
 
 from host.__main__ import server
 from host.config import Config
+from host.endorsement_settings import Settings
 from wire import frames
 
 TIMEOUT_SECONDS = 10.0
@@ -31,6 +32,10 @@ class FakeEnclave:
         connection, _ = self._listener.accept()
         connection.settimeout(TIMEOUT_SECONDS)
         return Exchange(connection)
+
+    def patience(self, seconds: float) -> None:
+        """How long `accept` waits before it raises TimeoutError."""
+        self._listener.settimeout(seconds)
 
     def close(self) -> None:
         self._listener.close()
@@ -82,11 +87,11 @@ class Exchange:
 
 
 @contextmanager
-def running_host(link: Path) -> Generator[int]:
+def running_host(link: Path, endorsements: Settings | None = None) -> Generator[int]:
     """A host on a port of its own, with the settings of `python -m host`; the port."""
     listener = socket.create_server(("127.0.0.1", 0))
     port = int(listener.getsockname()[1])
-    running = server(Config("127.0.0.1", port, f"unix:{link}"))
+    running = server(Config("127.0.0.1", port, f"unix:{link}", endorsements))
     thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
