@@ -6,6 +6,7 @@ the processes and their confinement, the host, and a server that behaves like AM
 """
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -20,7 +21,10 @@ import pytest
 from attestation.evidence import SEV_SNP, TDX, EvidenceError, decode_evidence
 from attestation.policy import AnyMachine, AnyModel, Policy
 from attestation.verify import Untrusted
-from deploy.local import Place, enclave, free_port, host, is_healthy
+from deploy.local import Place, enclave, enclave_config, free_port, host, is_healthy
+from deploy.local import running as program_running
+from models.fetch import fetch
+from models.manifest import find_manifest
 from sottovoce.transport import Connection, Turn
 from sottovoce.trust import choose_policy
 from tests.conftest import wait_until
@@ -271,3 +275,31 @@ def test_an_enclave_for_hardware_does_not_start_without(
     assert done.returncode == 2
     assert "the enclave does not start: " in done.stderr
     assert "Started" not in done.stderr
+
+
+def in_production(folder: Path, vendor: Path, octet: str) -> str:
+    """What an enclave with `production = true` on a fake machine logs until it has started or ended."""
+    place = Place(folder, vendor, free_port(), "http://localhost:8080")
+    config, log = folder / "enclave.toml", place.enclave_log
+    text = enclave_config(place, fetch(find_manifest(MODEL)), tee=HARDWARE)
+    config.write_text(text.replace("production = false", "production = true"), encoding="utf-8")
+    program = [sys.executable, "-P", "-m", "tests.fakes.enclave", "snp-with-table", str(vendor), octet]
+    with program_running("the enclave", [*program, "--config", str(config)], folder, log) as process:
+        wait_until(
+            lambda: "Started" in log.read_text(encoding="utf-8") or process.poll() is not None,
+            "the enclave starts or ends",
+        )
+        return log.read_text(encoding="utf-8")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="production needs leave to lock all memory")
+def test_production_has_every_protection_and_hardware(vendor_folder: Path, tmp_path: Path) -> None:
+    events = in_production(tmp_path, vendor_folder, "hardware")
+    assert "Unprotected" not in events
+    assert '"event": "Started", "part": "session", "simulated": false' in events
+
+
+def test_production_refuses_a_simulated_reporter(vendor_folder: Path, tmp_path: Path) -> None:
+    events = in_production(tmp_path, vendor_folder, "simulated")
+    assert "Started" not in events
+    assert '"event": "Stopped"' in events
