@@ -128,7 +128,7 @@ except OSError as error:
 os._exit(0)
 """
 OUTSIDE_ITS_PATH = PROBES | {
-    "make a folder elsewhere": "os.mkdir('/tmp/folder-of-the-reporter')",
+    "make a folder elsewhere": "os.mkdir('/folder-of-the-reporter')",
     "send another request to a device": "control(0x5401)",
     "link a file": "os.link(reports / 'request' / 'inblob', reports / 'link')",
     "make a file": "open(reports / 'request' / 'new', 'w')",
