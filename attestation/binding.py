@@ -11,6 +11,9 @@ REPORT_DATA_LABEL: Final = b"A-OHTTP/1 report-data"
 CACHED: Final = 0
 """The mode in which evidence is made once per epoch and binds no client's nonce."""
 
+FRESH: Final = 1
+"""The mode in which evidence is made for a burst of session requests, each under its leaf of a tree."""
+
 NO_FRESHNESS: Final = bytes(32)
 """What stands for the Merkle root in cached mode."""
 
@@ -34,7 +37,7 @@ def configuration_hash(keys: bytes, claims: bytes) -> ConfigurationHash:
 
 
 def report_data(tee_octet: TeeOctet, mode: int, configuration: ConfigurationHash, freshness: bytes) -> bytes:
-    """REPORT_DATA for T and R. In cached mode R is `NO_FRESHNESS`."""
+    """REPORT_DATA for T and R. In cached mode R is `NO_FRESHNESS`, in fresh mode the root of the tree."""
     return sha512(REPORT_DATA_LABEL + bytes((0, tee_octet, mode)) + configuration + freshness).digest()
 
 
