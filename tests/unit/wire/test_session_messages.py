@@ -29,12 +29,8 @@ KEYS = tuple(
     ohttp.KeyConfiguration(number, hpke.Kem.X_WING, hpke.generate(hpke.Kem.X_WING).public_key, (SUITE,))
     for number in (1, 2, 3)
 )
-REQUEST: dict[str, Json] = {
-    "v": 1,
-    "nonce": "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE",
-    "fresh": True,
-    "n": 4,
-}
+NONCE = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE"
+REQUEST: dict[str, Json] = {"v": 1, "nonce": NONCE, "fresh": True, "n": 4}
 RESPONSE: dict[str, Json] = {
     "v": 1,
     "sid": SessionId(RAW).text,
