@@ -22,6 +22,7 @@ from wire import ohttp
 from wire.aead import Aead
 from wire.hpke import Kdf
 from wire.kem import Kem
+from wire.merkle import Leaf, Tree
 
 NOW = 1_790_000_000
 ORIGIN = "https://llm.example"
@@ -108,6 +109,22 @@ def evidence(
     data = binding.report_data(octet, binding.CACHED, configuration, binding.NO_FRESHNESS)
     report = machine.sign(spoil(replace(machine.fields, report_data=data)))
     return Evidence(SEV_SNP, binding.CACHED, report, machine.chain, machine.crl, keys, claims.encode())
+
+
+def fresh_evidence(
+    own: Leaf,
+    *,
+    others: tuple[Leaf, ...] = (),
+    machine: SimulatedGuest | None = None,
+    keys: bytes = KEYS,
+    claims: Claims = CLAIMS,
+) -> Evidence:
+    """Evidence for the session request of this leaf, which is the last in a tree of a power of two."""
+    tree = Tree((*others, own))
+    configuration = binding.configuration_hash(keys, claims.encode())
+    data = binding.report_data(TeeOctet.SIMULATED, binding.FRESH, configuration, tree.root)
+    good = evidence(machine, keys=keys, claims=claims, spoil=lambda fields: replace(fields, report_data=data))
+    return replace(good, mode=binding.FRESH, path=tree.path(len(others)), index=len(others))
 
 
 def policy() -> Policy:
