@@ -10,6 +10,7 @@ from pathlib import Path
 
 import uvicorn
 
+from host import adapters
 from host.config import Config, ConfigError, parse_config
 from host.gateway import application
 
@@ -17,7 +18,7 @@ from host.gateway import application
 def server(config: Config) -> uvicorn.Server:
     """The HTTP server. It keeps no access log: who asked when is nobody's business."""
     settings = uvicorn.Config(
-        application(config.link),
+        application(config.link, adapters.routes(config.link, config.adapters)),
         http="h11",
         ws="none",
         lifespan="off",

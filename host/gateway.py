@@ -3,7 +3,7 @@
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -22,14 +22,11 @@ MAX_EVIDENCE_BYTES = 1 << 16
 HEALTH_SECONDS = 5
 
 
-def application(link: str) -> Starlette:
-    """The ASGI application of one host in front of one enclave."""
+def application(link: str, adapters: Sequence[Route] = ()) -> Starlette:
+    """The ASGI application of one host in front of one enclave, with what other protocols need beside it."""
 
     async def pass_on(request: Request) -> Response:
-        try:
-            return Relayed(link, request.method, request.url.path, request.headers.get("content-type", ""))
-        except frames.FrameError:
-            return problem_response(relay.Problem.BAD_HEAD)
+        return relayed(link, request, request.url.path, relay.Dialect())
 
     async def health(_request: Request) -> Response:
         if not await is_healthy(link):
@@ -42,24 +39,33 @@ def application(link: str) -> Starlette:
 
     routes = [Route(path, pass_on, methods=list(methods)) for path, methods in relay.ROUTES.items()]
     handlers = {relay.Problem.NOT_FOUND.status: unknown, relay.Problem.NOT_ALLOWED.status: unknown}
-    served = Starlette(routes=[*routes, Route("/healthz", health)], exception_handlers=handlers)
+    served = Starlette(routes=[*routes, Route("/healthz", health), *adapters], exception_handlers=handlers)
     served.router.redirect_slashes = False  # a path is one of these or none
     return served
 
 
 async def is_healthy(link: str) -> bool:
     """Whether the enclave serves evidence that has not expired."""
-    document = b""
+    try:
+        return claims_expire_at(await public_document(link, relay.EVIDENCE_PATH)) > time.time()
+    except LinkError:
+        return False
+
+
+async def public_document(link: str, path: str) -> bytes:
+    """What the enclave publishes under this path. Raises LinkError, also where it publishes nothing."""
     try:
         async with asyncio.timeout(HEALTH_SECONDS), connect(link) as stream:
-            await stream.send(relay.request_head("GET", relay.EVIDENCE_PATH, ""))
+            await stream.send(relay.request_head("GET", path, ""))
             stream.finish()
-            head, document = await _answer_head(stream)
+            head, document = await _answer_head(stream, relay.Dialect())
             while len(document) <= MAX_EVIDENCE_BYTES and (more := await stream.receive()):
                 document += more
-    except (LinkError, TimeoutError):
-        return False
-    return head.status == 200 and claims_expire_at(document) > time.time()
+    except TimeoutError:
+        raise LinkError("the enclave does not answer") from None
+    if head.status != 200:
+        raise LinkError(f"the enclave answered {head.status}")
+    return document
 
 
 def problem_response(problem: relay.Problem) -> Response:
@@ -68,11 +74,20 @@ def problem_response(problem: relay.Problem) -> Response:
     return Response(problem.body(), outgoing.status, dict(outgoing.headers))
 
 
+def relayed(link: str, request: Request, path: str, dialect: relay.Dialect) -> Response:
+    """Pass a request on to the enclave under this path."""
+    try:
+        head = relay.request_head(request.method, path, request.headers.get("content-type", ""))
+    except frames.FrameError:
+        return problem_response(relay.Problem.BAD_HEAD)
+    return Relayed(link, head, dialect)
+
+
 class Relayed(Response):
     """One exchange: the request's bytes to the enclave and its answer's bytes back, both as they come."""
 
-    def __init__(self, link: str, method: str, path: str, content_type: str) -> None:
-        self._link, self._head = link, relay.request_head(method, path, content_type)
+    def __init__(self, link: str, head: bytes, dialect: relay.Dialect) -> None:
+        self._link, self._head, self._dialect = link, head, dialect
 
     @override
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -80,14 +95,16 @@ class Relayed(Response):
         client = _Client(receive, send)
         try:
             async with connect(self._link) as stream:
-                await stream.send(self._head)
-                await _first(_upload(client, stream), _download(client, stream))
+                await stream.send(self._head + self._dialect.opening)
+                await _first(_upload(client, stream, self._dialect), _download(client, stream, self._dialect))
         except NoEnclaveError:
             await client.refuse(relay.Problem.NO_ENCLAVE)
         except LinkError:
             await client.refuse(relay.Problem.BROKEN_LINK)
         except _TooLargeError:
             await client.refuse(relay.Problem.TOO_LARGE)
+        except relay.DialectError:
+            await client.refuse(relay.Problem.BAD_DIALECT)
 
 
 class _TooLargeError(Exception):
@@ -125,22 +142,24 @@ class _Client:
         await self.write(problem.body(), more=False)
 
 
-async def _upload(client: _Client, stream: Stream) -> None:
+async def _upload(client: _Client, stream: Stream, dialect: relay.Dialect) -> None:
     """Pass the request on; afterwards wait for the client to go away."""
     while True:
         message = await client.next()
         if message["type"] == "http.disconnect":
             return
-        if message.get("body"):
-            await stream.send(message["body"])
+        if data := dialect.upload(message.get("body", b"")):
+            await stream.send(data)
         if not message.get("more_body", False):
             stream.finish()
 
 
-async def _download(client: _Client, stream: Stream) -> None:
+async def _download(client: _Client, stream: Stream, dialect: relay.Dialect) -> None:
     """Pass the answer back."""
-    head, rest = await _answer_head(stream)
-    await client.begin(relay.enclave_answer(head))
+    head, rest = await _answer_head(stream, dialect)
+    opening = dialect.answer_opening(head)
+    await client.begin(dialect.outgoing(head, rest[:opening]))
+    rest = rest[opening:]
     if rest:
         await client.write(rest, more=True)
     while data := await stream.receive():
@@ -148,14 +167,19 @@ async def _download(client: _Client, stream: Stream) -> None:
     await client.write(b"", more=False)
 
 
-async def _answer_head(stream: Stream) -> tuple[frames.AnswerHead, bytes]:
-    """The head of the enclave's answer, and what came with it. Raises LinkError."""
+async def _answer_head(stream: Stream, dialect: relay.Dialect) -> tuple[frames.AnswerHead, bytes]:
+    """The head of the enclave's answer, and what came with it, at least its opening. Raises LinkError."""
     reader = frames.AnswerHeadReader()
+    head, rest = None, b""
     try:
         while data := await stream.receive():
-            head = reader.receive(data)
-            if head is not None:
-                return head, reader.rest
+            if head is None:
+                head = reader.receive(data)
+                rest = reader.rest if head else b""
+            else:
+                rest += data
+            if head is not None and len(rest) >= dialect.answer_opening(head):
+                return head, rest
     except frames.FrameError as error:
         raise LinkError(str(error)) from error
     raise LinkError("the enclave ended the exchange before it answered")
