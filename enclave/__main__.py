@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -38,6 +38,7 @@ CHILD_ENVIRONMENT = {
 # Without the working directory or the user's packages on the path, and without writing compiled files.
 PYTHON = (sys.executable, "-P", "-s", "-B", "-W", "ignore", "-m")
 GRACE_SECONDS = 3.0
+DRAIN_SECONDS = 11.0  # a little longer than the session process takes at most
 QUICK_SECONDS, MOST_QUICK_ENDS = 10.0, 3
 
 
@@ -87,6 +88,7 @@ def supervise(launch: Launch, weights: int, listener: socket.socket) -> int:
             try:
                 wait_for_any(children)
             except Stop:
+                drain(children[Part.SESSION])
                 for child in children.values():
                     child.terminate()
                 raise
@@ -141,6 +143,13 @@ def wait_for_any(children: dict[Part, subprocess.Popen[bytes]]) -> None:
         if child.pid == ended:
             child.returncode = code
             log(Stopped(part, code))
+
+
+def drain(session: subprocess.Popen[bytes]) -> None:
+    """Let the session process finish the answers under way, for which it needs the others."""
+    session.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        session.wait(DRAIN_SECONDS)
 
 
 def end(child: subprocess.Popen[bytes]) -> None:

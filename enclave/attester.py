@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Evidence for a list of keys: claims, report data, and the hardware's report over them (wire.md 6.3)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from attestation import binding
 from attestation.evidence import SEV_SNP, Claims, Evidence
 from enclave.keys import GRACE_SECONDS, ROTATION_SECONDS, Epoch
+from wire.merkle import Leaf, Tree
 
 LIFETIME_SECONDS = ROTATION_SECONDS + GRACE_SECONDS
 DEVELOPMENT_RELEASE = bytes(32)  # built from no release manifest
@@ -42,20 +43,43 @@ class Identity:
     release: bytes = DEVELOPMENT_RELEASE
 
 
+@dataclass(frozen=True, slots=True)
+class Attested:
+    """An epoch's exact bytes of keys and claims, and the evidence that any client may have."""
+
+    key_list: bytes
+    claims: bytes
+    document: bytes
+
+
 class Attester:
-    """Makes the evidence document for one epoch after another."""
+    """Makes the evidence document for one epoch after another, and for session requests in between."""
 
     def __init__(self, source: ReportSource, identity: Identity, octet: binding.TeeOctet) -> None:
         self._source, self._identity, self._octet = source, identity, octet
 
-    def evidence(self, epoch: Epoch, now: int) -> bytes:
-        """The evidence document for these keys, at `now` in unix seconds. Raises OSError without a report."""
+    def attest(self, epoch: Epoch, now: int) -> Attested:
+        """Keys, claims and their evidence, at `now` in unix seconds. Raises OSError without a report."""
         claims = self._claims(epoch.number, now).encode()
-        configuration = binding.configuration_hash(epoch.key_list, claims)
-        report_data = binding.report_data(self._octet, binding.CACHED, configuration, binding.NO_FRESHNESS)
-        report = self._source.evidence_report(report_data)
-        chain, crl = self._source.chain, self._source.crl
-        return Evidence(SEV_SNP, binding.CACHED, report, chain, crl, epoch.key_list, claims).encode()
+        report = self._report(binding.CACHED, epoch.key_list, claims, binding.NO_FRESHNESS)
+        evidence = self._evidence(binding.CACHED, report, epoch.key_list, claims)
+        return Attested(epoch.key_list, claims, evidence.encode())
+
+    def attest_leaves(self, current: Attested, leaves: tuple[Leaf, ...]) -> tuple[bytes, ...]:
+        """One report for a power of two of session requests; a document for each. Raises OSError."""
+        tree = Tree(leaves)
+        report = self._report(binding.FRESH, current.key_list, current.claims, tree.root)
+        evidence = self._evidence(binding.FRESH, report, current.key_list, current.claims)
+        return tuple(
+            replace(evidence, path=tree.path(index), index=index).encode() for index in range(len(leaves))
+        )
+
+    def _report(self, mode: int, key_list: bytes, claims: bytes, root: bytes) -> bytes:
+        configuration = binding.configuration_hash(key_list, claims)
+        return self._source.evidence_report(binding.report_data(self._octet, mode, configuration, root))
+
+    def _evidence(self, mode: int, report: bytes, key_list: bytes, claims: bytes) -> Evidence:
+        return Evidence(SEV_SNP, mode, report, self._source.chain, self._source.crl, key_list, claims)
 
     def _claims(self, epoch: int, now: int) -> Claims:
         identity = self._identity

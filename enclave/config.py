@@ -55,6 +55,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The whole configuration of one enclave.
 
     With `production` on, whatever the kernel refuses ends the start, and a simulated TEE is not allowed.
+    With `pq_only` on, the classical key is not offered, which is the only one that most OHTTP clients know.
     """
 
     production: bool
@@ -62,6 +63,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     audience: Origin
     deployment: Name
     tee: SimulatedTee
+    pq_only: bool = False
     model: Model
     engine: Engine = Engine()
 

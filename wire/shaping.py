@@ -121,6 +121,11 @@ class FrameShaper:
         return self._text.waiting
 
     @property
+    def complete(self) -> bool:
+        """Whether the end of the message has left: a client that goes away now has all of it."""
+        return self._text.complete
+
+    @property
     def done(self) -> bool:
         """Whether the message is complete and the last group too: now the empty last chunk follows."""
         return self._text.complete and self._ticks % FRAMES_PER_GROUP == 0
