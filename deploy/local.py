@@ -126,12 +126,12 @@ def enclave(place: Place, *, link: str = "", extra: str = "") -> Generator[subpr
 
 
 @contextmanager
-def host(place: Place, *, link: str = "") -> Generator[subprocess.Popen[bytes]]:
+def host(place: Place, *, link: str = "", extra: str = "") -> Generator[subprocess.Popen[bytes]]:
     """A running host in front of the enclave. Raises StartError."""
     place.host_folder.mkdir(exist_ok=True)
     config = place.host_folder / "host.toml"
     link = link or f"unix:{place.enclave_socket}"
-    config.write_text(f'listen = "127.0.0.1:{place.port}"\nlink = "{link}"\n', encoding="utf-8")
+    config.write_text(f'listen = "127.0.0.1:{place.port}"\nlink = "{link}"\n{extra}', encoding="utf-8")
     command = [*PYTHON, "host", "--config", str(config)]
     with running("the host", command, place.host_folder, place.host_log) as process:
         wait_until(lambda: is_listening(place.port), process, place.host_log)
