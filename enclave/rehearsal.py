@@ -45,7 +45,7 @@ def rehearse(attester: Attester) -> None:
     SessionResponse(session.identifier, session.key_list, 1, 1, document).encode()
     sessions.add(session, 0.0)
     (one_time,) = ohttp.decode_key_list(session.key_list)
-    _exchange(sessions.keys(str(session.identifier)), ohttp.RequestSealer(one_time, one_time.suites[0]))
+    _exchange(sessions.keys(session.identifier.text), ohttp.RequestSealer(one_time, one_time.suites[0]))
 
 
 def _exchange(keys: KeySource, sealer: ohttp.RequestSealer) -> None:

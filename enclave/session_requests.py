@@ -43,7 +43,7 @@ class SessionRequests:
             try:
                 evidence = await self.batches.evidence(leaf)
             except NoReportError:
-                raise ApiError(500, "the hardware gave no report", code="no_report") from None
+                raise ApiError(503, "the hardware gave no report", code="no_report") from None
         self.sessions.add(session, time.monotonic())
         response = SessionResponse(
             session.identifier, session.key_list, MAX_TTL_SECONDS, MAX_SESSION_REQUESTS, evidence
