@@ -9,4 +9,5 @@ chat: conversations in the OpenAI API's form
 courier: HTTP to the host
 keeper: keeps a session at hand for any number of threads
 transport: all of it together
+httpx_transport: the same for programs that use httpx, such as OpenAI's client
 """

@@ -2,7 +2,7 @@
 """Verify an enclave and talk to it, over HTTP, in sessions with forward secrecy for each request."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
@@ -60,15 +60,18 @@ class Connection:
         assurance: Assurance = Assurance.FRESH,
         keys: int = KEYS,
         shaping: Shaping = DEFAULT,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Prepare, and send nothing. Raises UnreachableError for an impossible address.
 
-        `keys` is how many requests may be under way before their answers begin, 1 to 16.
+        `keys` is how many requests may be under way before their answers begin, 1 to 16. Sessions live by
+        the clock, in seconds; evidence is always judged by the time of day.
         """
         self._courier = Courier(url)
         self._start = Start(policy, assurance, keys)
         self._shaping = shaping
-        self._keeper = SessionKeeper(self._open_session)
+        self._keeper = SessionKeeper(self._open_session, clock)
+        self._clock = clock
         self._ready: Ready | None = None
         self._failed: Failed | None = None
         self.origin = httpx.URL(url)
@@ -103,7 +106,7 @@ class Connection:
         """The names of the models that the enclave serves."""
         return model_names(list(self.stream("GET", "/v1/models", b"")))
 
-    def chat(self, model: str, turns: list[Turn], **parameters: float) -> Iterator[str]:
+    def chat(self, model: str, turns: list[Turn], **parameters: float) -> Generator[str]:
         """The answer as it is generated.
 
         Raises ApiError for an error of the enclave, AnswerError where the answer cannot be believed: what was
@@ -127,7 +130,7 @@ class Connection:
         *,
         content_type: str = "application/json",
         fields: Fields = (),
-    ) -> Iterator[Event]:
+    ) -> Generator[Event]:
         """One exchange: its head, then its content piece by piece; it ends normally only when complete."""
         check_size(content)
         self._check_not_failed()
@@ -181,7 +184,7 @@ class Connection:
         return self._ask(self._verified())
 
     def _ask(self, ready: Ready) -> Session:
-        opening = ready.open(time.monotonic())
+        opening = ready.open(self._clock())
         with self._courier.deliver(opening.exchange) as response:
             check_passed_on(opening.exchange, response)
             for data in response.iter_raw():
