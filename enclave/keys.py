@@ -136,23 +136,23 @@ class EpochKey:
     session = b""
 
     def __init__(self, epoch: Epoch, key_id: int) -> None:
-        self._epoch, self._key_id = epoch, key_id
+        self.epoch, self._key_id = epoch, key_id
         self._encapsulated = b""
         self.kem = epoch.keys[key_id].kem
 
     def claim(self, encapsulated: bytes) -> hpke.PrivateKey:
         """The private key. Raises ReplayError, and UnknownKeyError where it was erased meanwhile."""
-        self._epoch.check_unused(encapsulated)
-        private_key = self._epoch.keys.get(self._key_id)
+        self.epoch.check_unused(encapsulated)
+        private_key = self.epoch.keys.get(self._key_id)
         if private_key is None:
             raise UnknownKeyError
         self._encapsulated = encapsulated
-        self._epoch.count()
+        self.epoch.count()
         return private_key
 
     def opened(self) -> None:
         """Remember the request. Raises ReplayError where a copy that arrived at the same time was first."""
-        self._epoch.remember(self._encapsulated)
+        self.epoch.remember(self._encapsulated)
 
     def abandon(self) -> None:
         """Nothing was taken away."""

@@ -22,6 +22,7 @@ from wire.session import GATEWAY_PREFIX
 EVIDENCE_PATH = "/.well-known/attested-ohttp"
 GATEWAY_PATHS = ("/.well-known/ohttp-gateway", "/ohttp")
 MAX_EXCHANGES = 256
+COLLECT_SECONDS = 0.1
 FIRST_CHUNK_SECONDS, REQUEST_SECONDS, STREAM_SECONDS = 10, 120, 7200
 
 Answerer = Callable[[Opened, SealedReply], Awaitable[None]]
@@ -51,6 +52,7 @@ class Link:
         self._active = 0
         self._idle = asyncio.Event()
         self._idle.set()
+        self._collecting = False
 
     async def serve(self, listener: socket.socket) -> asyncio.Server:
         """Begin to accept connections."""
@@ -81,8 +83,20 @@ class Link:
             if not self._active:
                 self._idle.set()
             connection.close()
-        # An exchange that ended by an exception leaves circles of references; what they hold goes now.
-        asyncio.get_running_loop().call_soon(gc.collect)
+        self._collect_soon()
+
+    def _collect_soon(self) -> None:
+        """An exchange that ended by an exception leaves circles of references; what they hold goes soon.
+
+        Those of a moment go together, or a flood of garbage would keep the process busy with this alone.
+        """
+        if not self._collecting:
+            self._collecting = True
+            asyncio.get_running_loop().call_later(COLLECT_SECONDS, self._collect)
+
+    def _collect(self) -> None:
+        self._collecting = False
+        gc.collect()
 
     async def _exchange(self, connection: Connection) -> None:
         if self._active > MAX_EXCHANGES:

@@ -2,6 +2,7 @@
 """An enclave's whole link in this process: real keys, sessions, evidence, sockets; its API counts."""
 
 import asyncio
+import gc
 import json
 import time
 from collections.abc import Awaitable, Callable
@@ -39,7 +40,7 @@ class Application:
 
     calls: list[Request] = field(default_factory=list[Request])
     problems: list[Problem] = field(default_factory=list[Problem])
-    cancelled: int = 0
+    cancelled: asyncio.Event = field(default_factory=asyncio.Event)
     pause: float = 0.0
 
     async def answer(self, request: Request | Problem, reply: Reply) -> None:
@@ -57,7 +58,7 @@ class Application:
             else:
                 await reply.whole(200, JSON, request.content)
         except asyncio.CancelledError:
-            self.cancelled += 1
+            self.cancelled.set()
             raise
 
     async def _stream(self, reply: Reply) -> None:
@@ -239,6 +240,7 @@ def play(
     """Run a scenario against a new enclave."""
 
     async def run() -> None:
+        gc.freeze()  # as an enclave does: what lives for ever need not be looked at again
         identity = Identity(hardware.ORIGIN, "living-room", bytes(32), hardware.MODEL, RECEIPT_KEY)
         attester = Attester(source or hardware.guest(), identity, TeeOctet.SIMULATED)
         with listening(f"unix:{folder / 'link'}") as listener, ThreadPoolExecutor(1) as executor:
@@ -259,7 +261,10 @@ def play(
                 await asyncio.wait_for(link.drain(), seconds)
             await asyncio.sleep(0)
 
-    asyncio.run(run())
+    try:
+        asyncio.run(run())
+    finally:
+        gc.unfreeze()
 
 
 async def _scenario(scenario: Callable[[Gateway], Awaitable[None]], gateway: Gateway) -> None:
