@@ -91,10 +91,12 @@ def write_policy(place: Place) -> None:
     place.policy.write_bytes(done.stdout)
 
 
-def enclave_config(place: Place, weights: Path, *, link: str = "", extra: str = "") -> str:
-    """The configuration of a simulated enclave."""
+def enclave_config(
+    place: Place, weights: Path, *, link: str = "", settings: str = "", extra: str = ""
+) -> str:
+    """The configuration of a simulated enclave, with more settings before its tables and more tables."""
     return f"""\
-production = false
+{settings}production = false
 link = "{link or f"unix:{place.enclave_socket}"}"
 audience = "{place.audience}"
 deployment = "local"
@@ -111,12 +113,15 @@ weights = "{weights}"
 
 
 @contextmanager
-def enclave(place: Place, *, link: str = "", extra: str = "") -> Generator[subprocess.Popen[bytes]]:
+def enclave(
+    place: Place, *, link: str = "", settings: str = "", extra: str = ""
+) -> Generator[subprocess.Popen[bytes]]:
     """A running enclave. Raises StartError."""
     write_policy(place)
     weights = fetch(find_manifest(DEFAULT_MODEL))
     config = place.folder / "enclave.toml"
-    config.write_text(enclave_config(place, weights, link=link, extra=extra), encoding="utf-8")
+    text = enclave_config(place, weights, link=link, settings=settings, extra=extra)
+    config.write_text(text, encoding="utf-8")
     command = [*PYTHON, "enclave", "--config", str(config)]
     with running("the enclave", command, place.folder, place.enclave_log) as process:
         wait_until(

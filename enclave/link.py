@@ -8,8 +8,11 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
 
+from enclave import ehbp
 from enclave.connection import READ_BYTES, Connection
+from enclave.ehbp_reply import BodyReply, BodyService
 from enclave.events import Exchanged, Outcome, log
 from enclave.keys import KeyRing, KeySource
 from enclave.reply import SealedReply
@@ -26,6 +29,28 @@ COLLECT_SECONDS = 0.1
 FIRST_CHUNK_SECONDS, REQUEST_SECONDS, STREAM_SECONDS = 10, 120, 7200
 
 Answerer = Callable[[Opened, SealedReply], Awaitable[None]]
+_Whole_co = TypeVar("_Whole_co", covariant=True)
+
+
+class Receiver(Protocol[_Whole_co]):
+    """Takes the body of a request, and makes of it what can be answered."""
+
+    @property
+    def authenticated(self) -> bool:
+        """Whether a first piece has opened."""
+        ...
+
+    def receive(self, data: bytes, now: float) -> None:
+        """Take some bytes. Raises Refused and Aborted."""
+        ...
+
+    def end(self) -> _Whole_co:
+        """The body is complete. Raises Refused and Aborted."""
+        ...
+
+    def abandon(self) -> None:
+        """Nothing more will come."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +72,12 @@ class Keys:
 class Link:
     """Serves the host's connections."""
 
-    def __init__(self, keys: Keys, published: Published, answer: Answerer) -> None:
+    def __init__(
+        self, keys: Keys, published: Published, answer: Answerer, bodies: BodyService | None = None
+    ) -> None:
+        """Serve these keys; and, where it is configured, the protocol that encrypts bodies alone."""
         self._keys, self._published, self._answer = keys, published, answer
+        self._bodies = bodies
         self._active = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -109,9 +138,29 @@ class Link:
             case "GET", path if path == EVIDENCE_PATH:
                 await self._publish(connection, "application/json", self._published.attested.document)
             case "POST", _ if keys is not None:
-                await self._reply(connection, await self._open(connection, keys, head.content_type))
+                opened = await self._open(connection, RequestReceiver(keys, head.content_type))
+                reply = SealedReply(connection.send, opened.answer)
+                await self._reply(connection, reply, self._answer(opened, reply))
             case _, path if keys is not None or path == EVIDENCE_PATH:
                 raise Refused(OuterAnswer.METHOD_NOT_ALLOWED)
+            case _ if self._bodies is not None:
+                await self._exchange_body(connection, head, self._bodies)
+            case _:
+                raise Refused(OuterAnswer.NOT_FOUND)
+
+    async def _exchange_body(
+        self, connection: Connection, head: frames.RequestHead, bodies: BodyService
+    ) -> None:
+        """An exchange of the protocol that encrypts bodies alone (wire.md 8.2)."""
+        match head.method, head.path:
+            case "GET", ehbp.KEYS_PATH:
+                await self._publish(connection, ohttp.KEYS, bodies.keys.configuration())
+            case "POST", path if path.startswith(ehbp.PATH_PREFIX + "/"):
+                inner = path.removeprefix(ehbp.PATH_PREFIX)
+                receiver = ehbp.BodyReceiver(bodies.keys, inner, head.content_type)
+                opened = await self._open(connection, receiver)
+                reply = BodyReply(connection.send, opened.answer)
+                await self._reply(connection, reply, bodies.answer(opened, reply))
             case _:
                 raise Refused(OuterAnswer.NOT_FOUND)
 
@@ -121,15 +170,14 @@ class Link:
         await connection.send(frames.encode_answer_head(frames.AnswerHead(200, content_type)) + document)
         await connection.finish()
 
-    async def _open(self, connection: Connection, keys: KeySource, content_type: str) -> Opened:
+    async def _open(self, connection: Connection, receiver: Receiver[_Whole_co]) -> _Whole_co:
         """Receive and decrypt the request; whatever happens, no key stays claimed."""
-        receiver = RequestReceiver(keys, content_type)
         try:
             return await self._receive(connection, receiver)
         finally:
             receiver.abandon()
 
-    async def _receive(self, connection: Connection, receiver: RequestReceiver) -> Opened:
+    async def _receive(self, connection: Connection, receiver: Receiver[_Whole_co]) -> _Whole_co:
         """Feed the receiver; the limits on time are those of wire.md 6.8."""
         start = time.monotonic()
         while True:
@@ -143,10 +191,11 @@ class Link:
                 return receiver.end()
             receiver.receive(data, time.monotonic())
 
-    async def _reply(self, connection: Connection, opened: Opened) -> None:
+    async def _reply(
+        self, connection: Connection, reply: SealedReply | BodyReply, answer: Awaitable[None]
+    ) -> None:
         """Have the request answered, for as long as the client is there."""
-        reply = SealedReply(connection.send, opened.answer)
-        answering = asyncio.ensure_future(self._answered(opened, reply))
+        answering = asyncio.ensure_future(_answered(reply, answer))
         hangup = asyncio.ensure_future(connection.hangup())
         try:
             await asyncio.wait(
@@ -164,10 +213,11 @@ class Link:
             await connection.finish()
         log(Exchanged(Outcome.ANSWERED, reply.status))
 
-    async def _answered(self, opened: Opened, reply: SealedReply) -> None:
-        """The answer, until its last byte has left: the model may have finished long before."""
-        await self._answer(opened, reply)
-        await reply.drain()
+
+async def _answered(reply: SealedReply | BodyReply, answer: Awaitable[None]) -> None:
+    """The answer, until its last byte has left: the model may have finished long before."""
+    await answer
+    await reply.drain()
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

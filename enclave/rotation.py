@@ -7,6 +7,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
 from enclave.attester import Attested, Attester
+from enclave.ehbp import BodyKeys
 from enclave.events import EvidenceFailed, Rotated, log
 from enclave.keys import KeyRing
 from enclave.sessions import Sessions
@@ -32,6 +33,7 @@ class Rotation:
     attester: Attester
     published: Published
     executor: Executor = field(repr=False)
+    body_keys: BodyKeys | None = None
 
     async def rotate(self) -> bool:
         """Make new keys, and put them in force once there is evidence for them."""
@@ -54,6 +56,8 @@ class Rotation:
         while True:
             await asyncio.sleep(CHECK_SECONDS)
             self.sessions.expire(time.monotonic())
+            if self.body_keys is not None:
+                self.body_keys.renew(time.monotonic())
             if self.ring.needs_rotation(time.monotonic()) and not await self.rotate():
                 await asyncio.sleep(EVIDENCE_RETRY_SECONDS)
             if not self.ring.is_alive(time.monotonic()):

@@ -28,6 +28,7 @@ from attestation.simulated.vendor import SimulatedVendor, code_measurement
 from enclave.api.routes import Api
 from enclave.attester import Attester, Identity
 from enclave.config import Config, Launch, configuration_digest
+from enclave.ehbp_reply import BodyService
 from enclave.engine.client import Engine, EngineGoneError
 from enclave.events import Crashed, Part, Started, Unprotected, hide_tracebacks, log
 from enclave.freshness import Batches
@@ -131,15 +132,19 @@ async def assemble(
     # A random first epoch, so that a client of an earlier process is told that its key is unknown.
     keys = Keys(KeyRing(secrets.randbits(31), pq_only=config.pq_only))
     published = Published()
-    rotation = Rotation(keys.ring, keys.sessions, made, published, executor)
+    bodies = BodyService(api.answer) if config.ehbp else None
+    if bodies is not None:
+        bodies.keys.renew(time.monotonic())
+    body_keys = bodies.keys if bodies is not None else None
+    rotation = Rotation(keys.ring, keys.sessions, made, published, executor, body_keys)
     await rotation.rotate()
     batches = Batches(
         lambda leaves: made.attest_leaves(published.attested, leaves),
         executor,
     )
     session_requests = SessionRequests(keys.sessions, batches, published, said.receipt_key)
-    front = Front(config.audience, session_requests, api.answer)
-    return rotation, Link(keys, published, front.answer)
+    front = Front(config.audience, session_requests, bodies.publish_inside if bodies else api.answer)
+    return rotation, Link(keys, published, front.answer, bodies)
 
 
 async def run(

@@ -24,6 +24,7 @@ DROPPED_FIELDS = frozenset(
 # The head of a streamed answer has this size whatever it says, and that of a next key where there is one.
 HEAD_BYTES = 256
 FILLER_FIELD = "a-ohttp-filler"
+_AROUND_FIELDS = 4 + 3 + len(FILLER_FIELD)  # framing, status and end; lengths and name of the filler
 
 
 class OuterAnswer(Enum):
@@ -34,6 +35,10 @@ class OuterAnswer(Enum):
         422,
         b'{"type":"https://iana.org/assignments/http-problem-types#ohttp-key",'
         b'"title":"key identifier unknown"}',
+    )
+    UNKNOWN_BODY_KEY = (
+        422,
+        b'{"type":"urn:ietf:params:ehbp:error:key-config","title":"key configuration mismatch"}',
     )
     UNSUPPORTED_MEDIA = (415, b'{"title":"unsupported media type"}')
     METHOD_NOT_ALLOWED = (405, b'{"title":"method not allowed"}')
@@ -309,10 +314,12 @@ class AnswerSealer:
 
     def head(self, head: bhttp.ResponseHead) -> bytes:
         """Seal the head of a streamed answer, of a size that depends on the next key alone."""
-        size = HEAD_BYTES + sum(len(name) + len(value) for name, value in self._fields)
-        bare = bhttp.ResponseHead(head.status, (*head.fields, *self._fields, (FILLER_FIELD, "")))
-        filler = "0" * max(0, size - len(bhttp.encode_response_head(bare)))
-        fields = (*head.fields, *self._fields, (FILLER_FIELD, filler))
+        taken = sum(len(name) + len(value) + 2 for name, value in head.fields)  # each with its length
+        fields = (
+            *head.fields,
+            *self._fields,
+            (FILLER_FIELD, "0" * max(0, HEAD_BYTES - _AROUND_FIELDS - taken)),
+        )
         return self.part(bhttp.encode_response_head(bhttp.ResponseHead(head.status, fields)))
 
     def content(self, data: bytes) -> bytes:

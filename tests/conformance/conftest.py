@@ -8,6 +8,7 @@ import pytest
 
 from tests.conftest import Pair, running_pair
 
+EHBP = "ehbp = true\n"
 ADAPTERS = 'adapters = ["tng", "ehbp"]\n'
 
 
@@ -15,5 +16,5 @@ ADAPTERS = 'adapters = ["tng", "ehbp"]\n'
 def open_pair(tmp_path_factory: pytest.TempPathFactory, vendor_folder: Path) -> Iterator[Pair]:
     """A pair that serves other protocols too."""
     folder = tmp_path_factory.mktemp("open-pair")
-    with running_pair(folder, vendor_folder, host_extra=ADAPTERS) as running:
+    with running_pair(folder, vendor_folder, settings=EHBP, host_settings=ADAPTERS) as running:
         yield running
