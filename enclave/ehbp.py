@@ -4,7 +4,7 @@
 Off unless the configuration says `ehbp = true`, and weaker than all else here. Path, fields, status and the
 kind of answer are in clear; nothing tells a cut answer or a cut request from a whole one; the key is not
 post-quantum and not forward secret within its ten minutes. It is a key of its own, so that nothing sealed for
-this protocol opens in the other. Decision 0006 says what that means.
+this protocol opens in the other. Decision 0007 says what that means.
 
     body on the link   = enc(32), { u32be length, ciphertext }*
     answer on the link = nonce(32), { u32be length, ciphertext }*
