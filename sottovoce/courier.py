@@ -31,13 +31,13 @@ class UnknownKeyError(RefusedByHostError):
 class Courier:
     """One host. Any number of threads may use it at once."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, transport: httpx.BaseTransport | None = None) -> None:
         """Prepare, and send nothing. Raises UnreachableError for an impossible address."""
         timeout = httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS, pool=None)
         limits = httpx.Limits(max_connections=MAX_CONNECTIONS)
         try:
             self._http = httpx.Client(
-                base_url=url.rstrip("/"), timeout=timeout, limits=limits, trust_env=False
+                base_url=url.rstrip("/"), timeout=timeout, limits=limits, trust_env=False, transport=transport
             )
         except httpx.InvalidURL as error:
             raise UnreachableError(f"there can be no host at {url}: {error}") from error

@@ -4,8 +4,9 @@
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 import httpx
 
@@ -44,6 +45,21 @@ from wire.shaping import DEFAULT, SHAPING_FIELD, Shaping
 REFUSALS = (VerificationError, EvidenceError, NoSuitableKeyError, WrongSessionError)
 
 
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a connection takes from outside. Nothing that is verified depends on it.
+
+    Sessions live by the clock, in seconds; evidence is always judged by the time of day. The network is what
+    brings requests to the host; None is httpx's own.
+    """
+
+    clock: Callable[[], float] = time.monotonic
+    network: httpx.BaseTransport | None = None
+
+
+ORDINARY: Final = Surroundings()
+
+
 class Connection:
     """A verified enclave behind one URL. Any number of threads may use it at once.
 
@@ -60,18 +76,17 @@ class Connection:
         assurance: Assurance = Assurance.FRESH,
         keys: int = KEYS,
         shaping: Shaping = DEFAULT,
-        clock: Callable[[], float] = time.monotonic,
+        surroundings: Surroundings = ORDINARY,
     ) -> None:
         """Prepare, and send nothing. Raises UnreachableError for an impossible address.
 
-        `keys` is how many requests may be under way before their answers begin, 1 to 16. Sessions live by
-        the clock, in seconds; evidence is always judged by the time of day.
+        `keys` is how many requests may be under way before their answers begin, 1 to 16.
         """
-        self._courier = Courier(url)
+        self._courier = Courier(url, surroundings.network)
         self._start = Start(policy, assurance, keys)
         self._shaping = shaping
-        self._keeper = SessionKeeper(self._open_session, clock)
-        self._clock = clock
+        self._keeper = SessionKeeper(self._open_session, surroundings.clock)
+        self._clock = surroundings.clock
         self._ready: Ready | None = None
         self._failed: Failed | None = None
         self.origin = httpx.URL(url)
@@ -141,10 +156,11 @@ class Connection:
                     key, method, path, content=content, content_type=content_type, fields=named
                 )
                 with self._courier.deliver(exchange) as response:
-                    if response.status_code == UNKNOWN_KEY and attempt == 0:
+                    if response.status_code == UNKNOWN_KEY:
                         self._keeper.lost(key.session)
                         self._ready = None
-                        continue
+                        if attempt == 0:
+                            continue
                     yield from self._receive(exchange, response)
                     return
 

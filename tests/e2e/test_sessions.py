@@ -17,7 +17,7 @@ from openai.types.chat import ChatCompletionUserMessageParam
 
 from sottovoce.httpx_transport import WrongOriginError, client
 from sottovoce.one_time_keys import REFRESH_SECONDS, Assurance
-from sottovoce.transport import EVIDENCE_PATH, GATEWAY_PATH, Connection, Turn
+from sottovoce.transport import EVIDENCE_PATH, GATEWAY_PATH, Connection, Surroundings, Turn
 from tests.conftest import Pair, wait_until
 from tests.e2e.test_answers import MODEL, QUESTION, STORY
 from wire.session import GATEWAY_PREFIX, MAX_TTL_SECONDS
@@ -91,7 +91,7 @@ def test_many_threads_share_four_keys(pair: Pair, connection: Connection) -> Non
 
 def test_the_next_session_is_opened_while_requests_go_on_in_the_old_one(pair: Pair) -> None:
     clock = Clock()
-    with Connection(pair.url, pair.policy, clock=clock) as connection:
+    with Connection(pair.url, pair.policy, surroundings=Surroundings(clock)) as connection:
         answer(connection)
         old = connection.open()
         stream = connection.chat(MODEL, STORY, temperature=0, max_tokens=30)
