@@ -98,3 +98,31 @@ def test_a_key_does_not_show_itself() -> None:
     epoch.remember(b"secret tag")
     assert "PrivateKey" not in repr(epoch)
     assert "tags" not in repr(epoch)
+
+
+def test_keys_rotate_after_so_many_requests_whether_they_opened_or_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(keys, "MAX_REQUESTS", 3)
+    ring = KeyRing(0)
+    epoch = installed(ring, 0)
+    for number in range(3):
+        assert not ring.needs_rotation(1)
+        ring.find(identifiers(epoch)[0], 1).claim(bytes([number]))
+    assert ring.needs_rotation(1)
+    assert epoch.remembered == 0
+
+
+def test_without_the_classical_key_there_is_one_entry() -> None:
+    (only,) = ohttp.decode_key_list(KeyRing(7, pq_only=True).make_epoch(0).key_list)
+    assert (only.key_id, only.kem) == (7, hpke.Kem.X_WING)
+
+
+def test_a_request_that_found_a_key_before_it_was_erased_does_not_get_it() -> None:
+    ring = KeyRing(0)
+    epoch = installed(ring, 0)
+    key = ring.find(identifiers(epoch)[0], 0)
+    ring.expire(1200)
+    assert epoch.keys == {}
+    with pytest.raises(UnknownKeyError):
+        key.claim(b"")
