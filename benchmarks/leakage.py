@@ -25,8 +25,10 @@ import msgspec
 from benchmarks import _attackers as attackers
 from benchmarks import _report as report
 from benchmarks._texts import Text, questions
-from benchmarks._traces import Observer, Trace, observed
+from benchmarks._traces import Trace
 from deploy.local import DEFAULT_MODEL, Place, enclave, free_port, host, vendor_folder
+from deploy.wiretap import Place as Tapped
+from deploy.wiretap import Recording, wiretap
 from sottovoce.chat import Turn
 from sottovoce.transport import Connection
 from sottovoce.trust import choose_policy
@@ -70,28 +72,26 @@ def observe(shaping: Shaping, texts: Iterator[Text], *, first_seed: int) -> Iter
     with tempfile.TemporaryDirectory(prefix="sottovoce-benchmark-") as name:
         port, inner = free_port(), free_port()
         place = Place(Path(name), vendor_folder(), inner, f"http://localhost:{port}")
-        with enclave(place), host(place), observed(port, inner) as observer:
+        with enclave(place), host(place), wiretap(Tapped(port=port), Tapped(port=inner)) as recording:
             policy = choose_policy(place.audience, file=place.policy, simulated=True)
             with Connection(place.audience, policy, shaping=shaping) as connection:
                 connection.open()
                 for seed, text in enumerate(texts, first_seed):
-                    yield answer(connection, observer, text, seed)
+                    yield answer(connection, recording, text, seed)
 
 
-def answer(connection: Connection, observer: Observer, text: Text, seed: int) -> Trace:
+def answer(connection: Connection, recording: Recording, text: Text, seed: int) -> Trace:
     """One answer, as the application and the observer see it."""
     turns = [Turn("user", text.text)]
-    observer.begin()
-    begun = time.perf_counter()
+    before, begun = len(recording.backward), time.perf_counter()
     arrivals = [
         time.perf_counter()
         for _ in connection.chat(DEFAULT_MODEL, turns, temperature=0.8, seed=seed, max_tokens=TOKENS)
     ]
     complete = time.perf_counter()
-    seen = observer.seen()
     return Trace(
-        milliseconds=tuple(round(when, 2) for when, _ in seen),
-        sizes=tuple(size for _, size in seen),
+        milliseconds=tuple(round((when - begun) * 1000, 2) for when in recording.backward_seconds[before:]),
+        sizes=tuple(len(data) for data in recording.backward[before:]),
         target=text.target,
         first_text_milliseconds=(arrivals[0] - begun) * 1000 if arrivals else 0.0,
         complete_milliseconds=(complete - begun) * 1000,
