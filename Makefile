@@ -5,6 +5,8 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 BIN := .venv/bin
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
     --no-annotate --no-header
+# Other people's clients in JavaScript, locked by digest. Without npm the tests that run them say that they skip.
+STRANGERS := tests/conformance/node_modules/.package-lock.json
 
 .PHONY: help demo run test check lint types imports bench fuzz coverage lock clean
 help: ## what each target does
@@ -16,7 +18,7 @@ demo: .venv/ready ## ask one question through a verified, encrypted path, and se
 run: .venv/ready ## an enclave and a host on http://localhost:8080 until Ctrl-C
 	@$(BIN)/python -P -m deploy.run
 
-test: .venv/ready ## the whole test suite, with the real model and real processes
+test: .venv/ready $(STRANGERS) ## the whole test suite, with the real model and real processes
 	@$(BIN)/python -P -m pytest
 
 check: lint types imports ## style, types, and the trust boundary in the imports
@@ -50,7 +52,11 @@ lock: ## pin the newest allowed release of every dependency, by digest
 	$(LOCK) --upgrade --group build -o requirements/build.txt
 
 clean: ## remove the environment; what was compiled stays in the user's cache
-	rm -rf .venv
+	rm -rf .venv tests/conformance/node_modules
+
+$(STRANGERS): tests/conformance/package-lock.json
+	@! command -v npm > /dev/null || \
+	    npm ci --prefix tests/conformance --ignore-scripts --no-audit --no-fund --loglevel=error
 
 .venv/ready: pyproject.toml $(wildcard requirements/*.txt) deploy/environment.py deploy/llama/build.py
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'

@@ -10,10 +10,17 @@ from attestation.snp.product import TcbError
 from attestation.snp.report import ReportError
 from attestation.verdict import Check, Decision
 from attestation.x509 import CertificateError
-from wire import ohttp
+from wire import merkle, ohttp
 
 # What parsing bytes from outside may raise; anything else is a mistake of ours and is not caught.
-DEFECTS: Final = (CertificateError, evidence.EvidenceError, ReportError, TcbError, ohttp.KeyListError)
+DEFECTS: Final = (
+    CertificateError,
+    evidence.EvidenceError,
+    ReportError,
+    TcbError,
+    ohttp.KeyListError,
+    merkle.MerkleError,
+)
 
 Value = TypeVar("Value")
 Input = TypeVar("Input")

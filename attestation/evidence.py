@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
+from wire.merkle import HASH_SIZE, MAX_PATH_LENGTH
+
 MAX_DOCUMENT_BYTES: Final = 64 * 1024  # attestation.md 7.5, X7: genuine documents take about 12 kB
 MAX_CHAIN_LENGTH: Final = 5
 MAX_TEXT_LENGTH: Final = 255
@@ -24,13 +26,17 @@ CLAIMS_VERSION: Final = 1
 SEV_SNP: Final = "sev-snp"
 TDX: Final = "tdx"
 TEES: Final = frozenset({SEV_SNP, TDX})
-MODES: Final = frozenset({0})
+CACHED_MODE: Final = 0
+FRESH_MODE: Final = 1
+MODES: Final = frozenset({CACHED_MODE, FRESH_MODE})
 
 # What comes with a report: AMD's certificates and list, or Intel's collateral. A quote brings its own chain.
 _SHARED_KEYS: Final = frozenset({"v", "tee", "mode", "report", "keys", "claims"})
 _DOCUMENT_KEYS: Final = MappingProxyType(
     {SEV_SNP: _SHARED_KEYS | {"chain", "crl"}, TDX: _SHARED_KEYS | {"collateral"}}
 )
+_PLACE_KEYS: Final = frozenset({"path", "index"})
+MAX_INDEX: Final = 2**MAX_PATH_LENGTH - 1
 _DIGEST: Final = re.compile("[0-9a-f]{64}")
 _CLAIM_KEYS: Final = frozenset({"aud", "cfg", "ep", "exp", "iat", "mdl", "min", "rct", "rel", "sub", "v"})
 
@@ -81,7 +87,8 @@ class Claims:
 class Evidence:
     """A report with everything needed to judge it offline, and the keys and claims that it is about.
 
-    `chain` and `crl` belong to SEV-SNP, `collateral` to TDX; the others are empty.
+    `chain` and `crl` belong to SEV-SNP, `collateral` to TDX; the others are empty. In fresh mode `path` and
+    `index` lead from the leaf of a session request to the root that the report data has.
     """
 
     tee: str
@@ -92,14 +99,16 @@ class Evidence:
     keys: bytes
     claims: bytes
     collateral: bytes = b""
+    path: tuple[bytes, ...] = ()
+    index: int = 0
 
     def encode(self) -> bytes:
         """The JSON document."""
         if self.tee == TDX:
             endorsements: Mapping[str, Json] = {"collateral": _base64(self.collateral)}
         else:
-            chain: list[Json] = [_base64(certificate) for certificate in self.chain]
-            endorsements = {"chain": chain, "crl": _base64(self.crl)}
+            endorsements = {"chain": _base64_list(self.chain), "crl": _base64(self.crl)}
+        fresh: Mapping[str, Json] = {"path": _base64_list(self.path), "index": self.index}
         members: Mapping[str, Json] = {
             "v": DOCUMENT_VERSION,
             "tee": self.tee,
@@ -108,28 +117,60 @@ class Evidence:
             **endorsements,
             "keys": _base64(self.keys),
             "claims": _base64(self.claims),
+            **(fresh if self.mode == FRESH_MODE else {}),
         }
         return json.dumps(members, separators=(",", ":")).encode("ascii")
 
 
 def decode_evidence(data: bytes) -> Evidence:
     """Read a document of up to 64 KiB; EvidenceError for unknown, missing, double or other forms."""
+    return _evidence(_document(data))
+
+
+def decode_session_evidence(data: bytes, public: Evidence) -> Evidence:
+    """Read the document in a session response; EvidenceError as above.
+
+    The enclave may not have its endorsements, because the host fetched them. Where the document has none,
+    those of the public one are taken: they are signed by the vendor, and verified in either place.
+    """
+    document = _document(data)
+    if document.get("tee") == public.tee == TDX and not document.get("collateral"):
+        document["collateral"] = _base64(public.collateral)
+    elif document.get("tee") == public.tee == SEV_SNP:
+        document["chain"] = document.get("chain") or _base64_list(public.chain)
+        document["crl"] = document.get("crl") or _base64(public.crl)
+    return _evidence(document)
+
+
+def _document(data: bytes) -> dict[str, Json]:
     if len(data) > MAX_DOCUMENT_BYTES:
         raise EvidenceError(f"document of {len(data)} bytes exceeds {MAX_DOCUMENT_BYTES}")
-    document = _object(data)
-    tee = document.get("tee")
+    return _object(data)
+
+
+def _evidence(document: dict[str, Json]) -> Evidence:
+    tee, mode = document.get("tee"), document.get("mode")
     if not isinstance(tee, str) or tee not in TEES:
         raise EvidenceError(f"expected the tee sev-snp or tdx, found {tee!r}")
-    _check_names(document, _DOCUMENT_KEYS[tee])
+    is_fresh = mode == FRESH_MODE and not isinstance(mode, bool)
+    _check_names(document, _DOCUMENT_KEYS[tee] | _PLACE_KEYS if is_fresh else _DOCUMENT_KEYS[tee])
     if (version := _integer(document, "v")) != DOCUMENT_VERSION:
         raise EvidenceError(f"expected a document of version {DOCUMENT_VERSION}, found {version}")
-    mode = _integer(document, "mode")
-    if mode not in MODES:
-        raise EvidenceError(f"expected mode 0, found {mode}")
-    report, keys, claims = (_octets(document, name) for name in ("report", "keys", "claims"))
-    if tee == TDX:
-        return Evidence(tee, mode, report, (), b"", keys, claims, _octets(document, "collateral"))
-    return Evidence(tee, mode, report, _chain(document), _octets(document, "crl"), keys, claims)
+    if _integer(document, "mode") not in MODES:
+        raise EvidenceError(f"expected mode 0 or 1, found {mode}")
+    is_tdx = tee == TDX
+    return Evidence(
+        tee=tee,
+        mode=_integer(document, "mode"),
+        report=_octets(document, "report"),
+        chain=() if is_tdx else _chain(document),
+        crl=b"" if is_tdx else _octets(document, "crl"),
+        keys=_octets(document, "keys"),
+        claims=_octets(document, "claims"),
+        collateral=_octets(document, "collateral") if is_tdx else b"",
+        path=_path(document) if is_fresh else (),
+        index=_index(document) if is_fresh else 0,
+    )
 
 
 def decode_claims(data: bytes) -> Claims:
@@ -218,8 +259,28 @@ def _chain(members: dict[str, Json]) -> tuple[bytes, ...]:
     return tuple(_decode_base64(certificate, "chain") for certificate in value)
 
 
+def _path(members: dict[str, Json]) -> tuple[bytes, ...]:
+    value = members["path"]
+    if not isinstance(value, list) or len(value) > MAX_PATH_LENGTH:
+        raise EvidenceError(f"expected a list of up to {MAX_PATH_LENGTH} hashes as path")
+    path = tuple(_decode_base64(neighbour, "path") for neighbour in value)
+    if any(len(neighbour) != HASH_SIZE for neighbour in path):
+        raise EvidenceError(f"expected hashes of {HASH_SIZE} bytes as path")
+    return path
+
+
+def _index(members: dict[str, Json]) -> int:
+    if (index := _integer(members, "index")) > MAX_INDEX:
+        raise EvidenceError(f"expected an index up to {MAX_INDEX}, found {index}")
+    return index
+
+
 def _octets(members: dict[str, Json], name: str) -> bytes:
     return _decode_base64(members[name], name)
+
+
+def _base64_list(contents: tuple[bytes, ...]) -> list[Json]:
+    return [_base64(content) for content in contents]
 
 
 def _base64(content: bytes) -> str:

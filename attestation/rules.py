@@ -2,9 +2,11 @@
 """The checks that do not depend on the hardware's vendor: form of evidence, keys, claims, age and purpose."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from attestation import binding
+from attestation.binding import Purpose
 from attestation.case import Finding, Part, Rule, attempt
 from attestation.evidence import TEES, Claims, Evidence, decode_claims
 from attestation.policy import AnyModel, Policy
@@ -22,16 +24,21 @@ class Session:
     evidence: Evidence
     policy: Policy
     now: int
+    purpose: Purpose
+    freshness: Part[bytes]
     keys: Part[tuple[ohttp.KeyConfiguration, ...]]
     claims: Part[Claims]
 
 
-def open_session(evidence: Evidence, policy: Policy, now: int) -> Session:
-    """Parse keys and claims; what cannot be read is kept as such."""
+def open_session(evidence: Evidence, policy: Policy, now: int, purpose: Purpose) -> Session:
+    """Parse keys and claims, and follow the path; what cannot be read is kept as such."""
+    root = partial(binding.freshness, purpose, evidence.index)
     return Session(
         evidence,
         policy,
         now,
+        purpose,
+        Part("path", attempt(root, evidence.path)),
         Part("key list", attempt(ohttp.decode_key_list, evidence.keys)),
         Part("claims", attempt(decode_claims, evidence.claims)),
     )
@@ -39,8 +46,10 @@ def open_session(evidence: Evidence, policy: Policy, now: int) -> Session:
 
 def _evidence_form(case: Session) -> Finding:
     evidence = case.evidence
-    known = evidence.tee in TEES and evidence.mode == binding.CACHED
-    return Finding(known, f"{evidence.tee} in mode {evidence.mode}")
+    case.freshness.examine()
+    known = evidence.tee in TEES and evidence.mode == case.purpose.mode
+    found = f"{evidence.tee} in mode {evidence.mode}"
+    return Finding(known, found, f"sev-snp or tdx in mode {case.purpose.mode}")
 
 
 def _key_list(case: Session) -> Finding:
@@ -90,7 +99,7 @@ FORM: Final[tuple[Rule[Session], ...]] = (
         "X2",
         "evidence form",
         Decision.UNTRUSTED,
-        "sev-snp or tdx in mode 0",
+        "sev-snp or tdx, and a place in the tree where there is one",
         _evidence_form,
         "Evidence of a kind this client does not know proves nothing to it.",
     ),

@@ -102,7 +102,7 @@ def _expected(wanted: ExpectedReportData, root: VendorRoot) -> bytes | ReportDat
     if not isinstance(wanted, Commitment):
         return wanted
     octet = TEE_OCTETS.get(root, TeeOctet.TDX)
-    return binding.report_data(octet, binding.CACHED, wanted.configuration, binding.NO_FRESHNESS)
+    return binding.report_data(octet, wanted.mode, wanted.configuration, wanted.freshness)
 
 
 def _open_collateral(encoded: bytes | NoCollateral) -> tuple[Check, Collateral | None]:

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Final, final
 
 from attestation import binding, rules
+from attestation.binding import FOR_ANY_CLIENT, Fresh
 from attestation.cache import Cache
 from attestation.case import Unreadable, make_check
 from attestation.evidence import SEV_SNP, TDX, Claims, Evidence
@@ -30,6 +31,7 @@ from attestation.tdx.platform import VerifiedPlatforms
 from attestation.tdx_case import NoCollateral, TdxEvidence, appraise_tdx
 from attestation.verdict import Check, Decision, VendorRoot, Verdict
 from wire import ohttp
+from wire.merkle import Leaf
 
 
 class VerificationError(Exception):
@@ -113,16 +115,29 @@ def appraise(evidence: Evidence, policy: Policy, now: int, caches: Caches | None
 
     `caches` saves time alone: with them and without, the verdict is the same.
     """
-    return _appraise(open_session(evidence, policy, now), caches or _no_caches())
+    return _appraise(open_session(evidence, policy, now, FOR_ANY_CLIENT), caches or _no_caches())
 
 
 def verify(evidence: Evidence, policy: Policy, now: int, caches: Caches | None = None) -> VerifiedEnclave:
     """The enclave behind the evidence, or a VerificationError of the first check that failed."""
-    session = open_session(evidence, policy, now)
+    return _verify(open_session(evidence, policy, now, FOR_ANY_CLIENT), caches)
+
+
+def verify_fresh(
+    evidence: Evidence, policy: Policy, now: int, leaf: Leaf, caches: Caches | None = None
+) -> VerifiedEnclave:
+    """The enclave that made this evidence for one session request, whose leaf this is (wire.md 6.3, mode 1).
+
+    Raises VerificationError as `verify` does, and for evidence that was made for another request or for none.
+    """
+    return _verify(open_session(evidence, policy, now, Fresh(leaf)), caches)
+
+
+def _verify(session: Session, caches: Caches | None) -> VerifiedEnclave:
     verdict = _appraise(session, caches or _no_caches())
     if not verdict.verified:
         raise _REFUSALS[verdict.failures[0].decision](verdict)
-    return VerifiedEnclave(session.keys.need(), session.claims.need(), verdict, evidence, seal=_SEAL)
+    return VerifiedEnclave(session.keys.need(), session.claims.need(), verdict, session.evidence, seal=_SEAL)
 
 
 def verify_snp_report(
@@ -159,7 +174,11 @@ def _appraise(session: Session, caches: Caches) -> Verdict:
     shared = tuple(make_check(rule, session) for rule in rules.SESSION)
     claims = None if isinstance(session.claims.outcome, Unreadable) else session.claims.outcome
     evidence = session.evidence
-    commitment = Commitment(binding.configuration_hash(evidence.keys, evidence.claims))
+    configuration = binding.configuration_hash(evidence.keys, evidence.claims)
+    # A path that leads nowhere fails the check of the form; the report is judged without it.
+    root = session.freshness.outcome
+    freshness = binding.NO_FRESHNESS if isinstance(root, Unreadable) else root
+    commitment = Commitment(configuration, session.purpose.mode, freshness)
     if evidence.tee == TDX:
         given = TdxEvidence(evidence.report, evidence.collateral, commitment)
         own = appraise_tdx(given, session.policy, session.now, caches.tdx)

@@ -2,5 +2,10 @@
 """What is measured, against whom, in one run: `python -m benchmarks.NAME`, `--json` for machines.
 
 overhead: an answer through client, host and enclave, beside the same model called directly
+leakage: what sizes and times of answers tell of their topic, with each kind of shaping and without
+_traces: what an observer between host and client sees
+_attackers: who guesses from it
+_texts: questions and docstrings of one topic among many
+_synthetic: answers without a model, through the real shapers
 _report: the form that all benchmarks share
 """

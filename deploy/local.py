@@ -91,11 +91,16 @@ def write_policy(place: Place) -> None:
     place.policy.write_bytes(done.stdout)
 
 
-def enclave_config(place: Place, weights: Path, *, link: str = "", extra: str = "", tee: str = "") -> str:
-    """The configuration of an enclave, simulated unless `tee` has the lines of another."""
+def enclave_config(
+    place: Place, weights: Path, *, link: str = "", settings: str = "", extra: str = "", tee: str = ""
+) -> str:
+    """The configuration of an enclave, simulated unless `tee` has the lines of another.
+
+    `settings` are more settings before its tables, `extra` more tables.
+    """
     simulated = f'kind = "simulated-sev-snp"\nfolder = "{place.vendor}"'
     return f"""\
-production = false
+{settings}production = false
 link = "{link or f"unix:{place.enclave_socket}"}"
 audience = "{place.audience}"
 deployment = "local"
@@ -112,13 +117,20 @@ weights = "{weights}"
 
 @contextmanager
 def enclave(
-    place: Place, *, link: str = "", extra: str = "", tee: str = "", program: tuple[str, ...] = ("enclave",)
+    place: Place,
+    *,
+    link: str = "",
+    settings: str = "",
+    extra: str = "",
+    tee: str = "",
+    program: tuple[str, ...] = ("enclave",),
 ) -> Generator[subprocess.Popen[bytes]]:
     """A running enclave. `program` is the module that runs it, with its arguments. Raises StartError."""
     write_policy(place)
     weights = fetch(find_manifest(DEFAULT_MODEL))
     config = place.folder / "enclave.toml"
-    config.write_text(enclave_config(place, weights, link=link, extra=extra, tee=tee), encoding="utf-8")
+    text = enclave_config(place, weights, link=link, settings=settings, extra=extra, tee=tee)
+    config.write_text(text, encoding="utf-8")
     command = [*PYTHON, *program, "--config", str(config)]
     with running("the enclave", command, place.folder, place.enclave_log) as process:
         wait_until(

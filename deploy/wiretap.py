@@ -3,7 +3,8 @@
 
 import asyncio
 import threading
-from collections.abc import Generator
+import time
+from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,10 +14,20 @@ READ_BYTES = 1 << 16
 
 @dataclass(slots=True)
 class Recording:
-    """What passed in each direction, piece by piece, over all connections."""
+    """What passed in each direction, piece by piece, over all connections, and when a piece came back."""
 
     forward: list[bytes] = field(default_factory=list[bytes])
     backward: list[bytes] = field(default_factory=list[bytes])
+    backward_seconds: list[float] = field(default_factory=list[float])
+
+    def note_forward(self, data: bytes) -> None:
+        """A piece towards the target."""
+        self.forward.append(data)
+
+    def note_backward(self, data: bytes) -> None:
+        """A piece from it."""
+        self.backward_seconds.append(time.perf_counter())
+        self.backward.append(data)
 
     def everything(self) -> bytes:
         """All that passed; the pieces of a direction are joined, for a text could be split between two."""
@@ -86,18 +97,20 @@ async def _relay(
     with suppress(OSError), closing(writer):
         far_reader, far_writer = await target.connect()
         with closing(far_writer):
-            forward = asyncio.ensure_future(_copy(reader, far_writer, recording.forward))
+            forward = asyncio.ensure_future(_copy(reader, far_writer, recording.note_forward))
             try:
-                await _copy(far_reader, writer, recording.backward)
+                await _copy(far_reader, writer, recording.note_backward)
             finally:
                 forward.cancel()
                 await asyncio.gather(forward, return_exceptions=True)
 
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, record: list[bytes]) -> None:
+async def _copy(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, note: Callable[[bytes], None]
+) -> None:
     with suppress(OSError):
         while data := await reader.read(READ_BYTES):
-            record.append(data)
+            note(data)
             writer.write(data)
             await writer.drain()
         writer.write_eof()

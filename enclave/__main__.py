@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -41,6 +41,7 @@ PYTHON = (sys.executable, "-P", "-s", "-B", "-W", "ignore", "-m")
 REPORTER = ("enclave.reporter",)
 CANNOT_START = 2
 GRACE_SECONDS = 3.0
+DRAIN_SECONDS = 11.0  # a little longer than the session process takes at most
 QUICK_SECONDS, MOST_QUICK_ENDS = 10.0, 3
 
 
@@ -93,6 +94,7 @@ def supervise(launch: Launch, weights: int, listener: socket.socket, reporter: t
             try:
                 wait_for_any(children)
             except Stop:
+                drain(children[Part.SESSION])
                 for child in children.values():
                     child.terminate()
                 raise
@@ -158,6 +160,13 @@ def wait_for_any(children: dict[Part, subprocess.Popen[bytes]]) -> None:
         if child.pid == ended:
             child.returncode = code
             log(Stopped(part, code))
+
+
+def drain(session: subprocess.Popen[bytes]) -> None:
+    """Let the session process finish the answers under way, for which it needs the others."""
+    session.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        session.wait(DRAIN_SECONDS)
 
 
 def end(child: subprocess.Popen[bytes]) -> None:

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Evidence for a list of keys: claims, report data, and the hardware's report over them (wire.md 6.3)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from attestation import binding
 from attestation.evidence import Claims, Evidence
 from enclave.keys import GRACE_SECONDS, ROTATION_SECONDS, Epoch
 from enclave.report_protocol import Signed
+from wire.merkle import Leaf, Tree
 
 LIFETIME_SECONDS = ROTATION_SECONDS + GRACE_SECONDS
 DEVELOPMENT_RELEASE = bytes(32)  # built from no release manifest
@@ -33,28 +34,47 @@ class Identity:
     release: bytes = DEVELOPMENT_RELEASE
 
 
+@dataclass(frozen=True, slots=True)
+class Attested:
+    """An epoch's exact bytes of keys and claims, and the evidence that any client may have."""
+
+    key_list: bytes
+    claims: bytes
+    document: bytes
+
+
 class Attester:
-    """Makes the evidence document for one epoch after another."""
+    """Makes the evidence document for one epoch after another, and for session requests in between."""
 
     def __init__(self, source: ReportSource, identity: Identity, octet: binding.TeeOctet) -> None:
         self._source, self._identity, self._octet = source, identity, octet
 
-    def evidence(self, epoch: Epoch, now: int) -> bytes:
-        """The evidence document for these keys, at `now` in unix seconds. Raises OSError without a report."""
+    @property
+    def is_simulated(self) -> bool:
+        """Whether reports prove nothing."""
+        return self._octet is binding.TeeOctet.SIMULATED
+
+    def attest(self, epoch: Epoch, now: int) -> Attested:
+        """Keys, claims and their evidence, at `now` in unix seconds. Raises OSError without a report."""
         claims = self._claims(epoch.number, now).encode()
-        configuration = binding.configuration_hash(epoch.key_list, claims)
-        report_data = binding.report_data(self._octet, binding.CACHED, configuration, binding.NO_FRESHNESS)
-        signed = self._source.signed_report(report_data)
+        evidence = self._evidence(binding.CACHED, epoch.key_list, claims, binding.NO_FRESHNESS)
+        return Attested(epoch.key_list, claims, evidence.encode())
+
+    def attest_leaves(self, current: Attested, leaves: tuple[Leaf, ...]) -> tuple[bytes, ...]:
+        """One report for a power of two of session requests; a document for each. Raises OSError."""
+        tree = Tree(leaves)
+        evidence = self._evidence(binding.FRESH, current.key_list, current.claims, tree.root)
+        return tuple(
+            replace(evidence, path=tree.path(index), index=index).encode() for index in range(len(leaves))
+        )
+
+    def _evidence(self, mode: int, key_list: bytes, claims: bytes, freshness: bytes) -> Evidence:
+        """Evidence with a new report over these. Raises OSError."""
+        configuration = binding.configuration_hash(key_list, claims)
+        signed = self._source.signed_report(binding.report_data(self._octet, mode, configuration, freshness))
         return Evidence(
-            signed.tee,
-            binding.CACHED,
-            signed.report,
-            signed.chain,
-            signed.crl,
-            epoch.key_list,
-            claims,
-            signed.collateral,
-        ).encode()
+            signed.tee, mode, signed.report, signed.chain, signed.crl, key_list, claims, signed.collateral
+        )
 
     def _claims(self, epoch: int, now: int) -> Claims:
         identity = self._identity

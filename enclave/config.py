@@ -68,7 +68,10 @@ class Engine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole configuration of one enclave.
 
+    `ehbp` serves a protocol that protects less (wire.md 8.2), and shows in the evidence like all of this.
+
     With `production` on, whatever the kernel refuses ends the start, and a simulated TEE is not allowed.
+    With `pq_only` on, the classical key is not offered, which is the only one that most OHTTP clients know.
     """
 
     production: bool
@@ -76,6 +79,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     audience: Origin
     deployment: Name
     tee: Tee
+    pq_only: bool = False
+    ehbp: bool = False
     model: Model
     engine: Engine = Engine()
 

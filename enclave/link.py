@@ -3,69 +3,105 @@
 
 import asyncio
 import gc
-import select
 import socket
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
 
-from enclave.api.routes import Reply
+from enclave import ehbp
+from enclave.connection import READ_BYTES, Connection
+from enclave.ehbp_reply import BodyReply, BodyService
 from enclave.events import Exchanged, Outcome, log
-from enclave.keys import KeyRing
-from enclave.session import (
-    Aborted,
-    AnswerSealer,
-    Opened,
-    OuterAnswer,
-    Problem,
-    Refused,
-    Request,
-    RequestReceiver,
-)
-from wire import bhttp, frames, ohttp
+from enclave.keys import KeyRing, KeySource
+from enclave.reply import SealedReply
+from enclave.rotation import Published
+from enclave.session import Aborted, Opened, OuterAnswer, Refused, RequestReceiver
+from enclave.sessions import Sessions
+from wire import frames, ohttp
+from wire.session import GATEWAY_PREFIX
 
 EVIDENCE_PATH = "/.well-known/attested-ohttp"
 GATEWAY_PATHS = ("/.well-known/ohttp-gateway", "/ohttp")
-PROBLEM = "application/problem+json"
-READ_BYTES = 1 << 16
 MAX_EXCHANGES = 256
+COLLECT_SECONDS = 0.1
 FIRST_CHUNK_SECONDS, REQUEST_SECONDS, STREAM_SECONDS = 10, 120, 7200
-HANGUP_CHECK_SECONDS = 0.05
-LINGER_SECONDS = 1
 
-Answerer = Callable[[Request | Problem, Reply], Awaitable[None]]
+Answerer = Callable[[Opened, SealedReply], Awaitable[None]]
+_Whole_co = TypeVar("_Whole_co", covariant=True)
 
 
-@dataclass(slots=True)
-class Published:
-    """The public documents of the epoch in force; empty while there is none."""
+class Receiver(Protocol[_Whole_co]):
+    """Takes the body of a request, and makes of it what can be answered."""
 
-    key_list: bytes = b""
-    evidence: bytes = b""
+    @property
+    def authenticated(self) -> bool:
+        """Whether a first piece has opened."""
+        ...
+
+    def receive(self, data: bytes, now: float) -> None:
+        """Take some bytes. Raises Refused and Aborted."""
+        ...
+
+    def end(self) -> _Whole_co:
+        """The body is complete. Raises Refused and Aborted."""
+        ...
+
+    def abandon(self) -> None:
+        """Nothing more will come."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What requests can be opened with: epoch keys, and the one-time keys of sessions."""
+
+    ring: KeyRing
+    sessions: Sessions = field(default_factory=Sessions)
+
+    def at(self, path: str) -> KeySource | None:
+        """The keys that a path leads to; None where requests are not posted to it."""
+        if path in GATEWAY_PATHS:
+            return self.ring
+        if path.startswith(GATEWAY_PREFIX):
+            return self.sessions.keys(path.removeprefix(GATEWAY_PREFIX))
+        return None
 
 
 class Link:
     """Serves the host's connections."""
 
-    def __init__(self, ring: KeyRing, published: Published, answer: Answerer) -> None:
-        self._ring, self._published, self._answer = ring, published, answer
+    def __init__(
+        self, keys: Keys, published: Published, answer: Answerer, bodies: BodyService | None = None
+    ) -> None:
+        """Serve these keys; and, where it is configured, the protocol that encrypts bodies alone."""
+        self._keys, self._published, self._answer = keys, published, answer
+        self._bodies = bodies
         self._active = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._collecting = False
 
     async def serve(self, listener: socket.socket) -> asyncio.Server:
         """Begin to accept connections."""
         return await asyncio.start_server(self._connected, sock=listener, limit=READ_BYTES)
 
+    async def drain(self) -> None:
+        """Wait until no exchange is under way."""
+        await self._idle.wait()
+
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._active += 1
-        connection = _Connection(reader, writer)
+        self._idle.clear()
+        connection = Connection(reader, writer)
         try:
             await self._exchange(connection)
         except Refused as refusal:
             await connection.refuse(refusal.answer)
             log(Exchanged(Outcome.REFUSED, refusal.answer.status))
         except (Aborted, TimeoutError):
-            writer.transport.abort()
+            connection.abort()
             log(Exchanged(Outcome.ABORTED, 0))
         except (OSError, _Gone, asyncio.CancelledError):  # cancelled: the process is ending
             log(Exchanged(Outcome.CANCELLED, 0))
@@ -73,36 +109,76 @@ class Link:
             return
         finally:
             self._active -= 1
-            writer.close()
-        # An exchange that ended by an exception leaves circles of references; what they hold goes now.
-        asyncio.get_running_loop().call_soon(gc.collect)
+            if not self._active:
+                self._idle.set()
+            connection.close()
+        self._collect_soon()
 
-    async def _exchange(self, connection: "_Connection") -> None:
+    def _collect_soon(self) -> None:
+        """An exchange that ended by an exception leaves circles of references; what they hold goes soon.
+
+        Those of a moment go together, or a flood of garbage would keep the process busy with this alone.
+        """
+        if not self._collecting:
+            self._collecting = True
+            asyncio.get_running_loop().call_later(COLLECT_SECONDS, self._collect)
+
+    def _collect(self) -> None:
+        self._collecting = False
+        gc.collect()
+
+    async def _exchange(self, connection: Connection) -> None:
         if self._active > MAX_EXCHANGES:
             raise Refused(OuterAnswer.UNAVAILABLE)
         head = await connection.head()
+        keys = self._keys.at(head.path)
         match head.method, head.path:
             case "GET", path if path == GATEWAY_PATHS[0]:
-                await self._publish(connection, ohttp.KEYS, self._published.key_list)
+                await self._publish(connection, ohttp.KEYS, self._published.attested.key_list)
             case "GET", path if path == EVIDENCE_PATH:
-                await self._publish(connection, "application/json", self._published.evidence)
-            case "POST", path if path in GATEWAY_PATHS:
-                opened = await self._open(connection, head.content_type)
-                await self._reply(connection, opened)
-            case _, path if path in (*GATEWAY_PATHS, EVIDENCE_PATH):
+                await self._publish(connection, "application/json", self._published.attested.document)
+            case "POST", _ if keys is not None:
+                opened = await self._open(connection, RequestReceiver(keys, head.content_type))
+                reply = SealedReply(connection.send, opened.answer)
+                await self._reply(connection, reply, self._answer(opened, reply))
+            case _, path if keys is not None or path == EVIDENCE_PATH:
                 raise Refused(OuterAnswer.METHOD_NOT_ALLOWED)
+            case _ if self._bodies is not None:
+                await self._exchange_body(connection, head, self._bodies)
             case _:
                 raise Refused(OuterAnswer.NOT_FOUND)
 
-    async def _publish(self, connection: "_Connection", content_type: str, document: bytes) -> None:
+    async def _exchange_body(
+        self, connection: Connection, head: frames.RequestHead, bodies: BodyService
+    ) -> None:
+        """An exchange of the protocol that encrypts bodies alone (wire.md 8.2)."""
+        match head.method, head.path:
+            case "GET", ehbp.KEYS_PATH:
+                await self._publish(connection, ohttp.KEYS, bodies.keys.configuration())
+            case "POST", path if path.startswith(ehbp.PATH_PREFIX + "/"):
+                inner = path.removeprefix(ehbp.PATH_PREFIX)
+                receiver = ehbp.BodyReceiver(bodies.keys, inner, head.content_type)
+                opened = await self._open(connection, receiver)
+                reply = BodyReply(connection.send, opened.answer)
+                await self._reply(connection, reply, bodies.answer(opened, reply))
+            case _:
+                raise Refused(OuterAnswer.NOT_FOUND)
+
+    async def _publish(self, connection: Connection, content_type: str, document: bytes) -> None:
         if not document:
             raise Refused(OuterAnswer.UNAVAILABLE)
         await connection.send(frames.encode_answer_head(frames.AnswerHead(200, content_type)) + document)
         await connection.finish()
 
-    async def _open(self, connection: "_Connection", content_type: str) -> Opened:
-        """Receive and decrypt the request; the limits on time are those of wire.md 6.8."""
-        receiver = RequestReceiver(self._ring, content_type)
+    async def _open(self, connection: Connection, receiver: Receiver[_Whole_co]) -> _Whole_co:
+        """Receive and decrypt the request; whatever happens, no key stays claimed."""
+        try:
+            return await self._receive(connection, receiver)
+        finally:
+            receiver.abandon()
+
+    async def _receive(self, connection: Connection, receiver: Receiver[_Whole_co]) -> _Whole_co:
+        """Feed the receiver; the limits on time are those of wire.md 6.8."""
         start = time.monotonic()
         while True:
             limit = REQUEST_SECONDS if receiver.authenticated else FIRST_CHUNK_SECONDS
@@ -110,15 +186,16 @@ class Link:
                 async with asyncio.timeout(start + limit - time.monotonic()):
                     data = await connection.read()
             except TimeoutError:
-                raise Aborted if receiver.authenticated else Refused(OuterAnswer.TIMEOUT) from None
+                raise Aborted if receiver.authenticated else Refused(OuterAnswer.MALFORMED) from None
             if not data:
                 return receiver.end()
             receiver.receive(data, time.monotonic())
 
-    async def _reply(self, connection: "_Connection", opened: Opened) -> None:
-        """Let the API answer, for as long as the client is there."""
-        reply = SealedReply(connection, opened.answer)
-        answering = asyncio.ensure_future(self._answer(opened.request, reply))
+    async def _reply(
+        self, connection: Connection, reply: SealedReply | BodyReply, answer: Awaitable[None]
+    ) -> None:
+        """Have the request answered, for as long as the client is there."""
+        answering = asyncio.ensure_future(_answered(reply, answer))
         hangup = asyncio.ensure_future(connection.hangup())
         try:
             await asyncio.wait(
@@ -126,112 +203,28 @@ class Link:
             )
         finally:
             hangup.cancel()
-            answering.cancel()
-            with suppress(asyncio.CancelledError):
-                await answering  # what it was doing is undone before anyone else's turn
-        if answering.cancelled():
-            raise _Gone
-        await connection.finish()
+            await _ended(answering)  # what it was doing is undone before anyone else's turn
+            await reply.stop()
+        if not reply.complete:
+            if answering.cancelled():
+                raise _Gone
+            answering.result()
+        with suppress(*((OSError,) if reply.complete else ())):  # who has all of it may go
+            await connection.finish()
         log(Exchanged(Outcome.ANSWERED, reply.status))
+
+
+async def _answered(reply: SealedReply | BodyReply, answer: Awaitable[None]) -> None:
+    """The answer, until its last byte has left: the model may have finished long before."""
+    await answer
+    await reply.drain()
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    """End a task, and wait until it has. What it raised is still in it."""
+    task.cancel()
+    await asyncio.wait({task})
 
 
 class _Gone(Exception):  # noqa: N818 - an event, not a fault
     """The client went away, or the stream lasted too long."""
-
-
-class _Connection:
-    """One stream from the host."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self._writer = reader, writer
-        self._rest = b""
-
-    async def head(self) -> frames.RequestHead:
-        """The head that the host put before the body. Raises Refused."""
-        head_reader = frames.RequestHeadReader()
-        try:
-            async with asyncio.timeout(FIRST_CHUNK_SECONDS):
-                while data := await self._reader.read(READ_BYTES):
-                    head = head_reader.receive(data)
-                    if head is not None:
-                        self._rest = head_reader.rest
-                        return head
-        except (frames.FrameError, TimeoutError):
-            pass
-        raise Refused(OuterAnswer.MALFORMED)
-
-    async def read(self) -> bytes:
-        """Some more of the body; empty at its end."""
-        if self._rest:
-            rest, self._rest = self._rest, b""
-            return rest
-        return await self._reader.read(READ_BYTES)
-
-    async def send(self, data: bytes) -> None:
-        """Send, and wait while the host does not take it."""
-        self._writer.write(data)
-        await self._writer.drain()
-
-    async def finish(self) -> None:
-        """Mark the end of the answer."""
-        self._writer.write_eof()
-        await self._writer.drain()
-
-    async def refuse(self, answer: OuterAnswer) -> None:
-        """Send an outer answer, and take what is still coming, so that the answer is not lost."""
-        with suppress(OSError, TimeoutError):
-            head = frames.encode_answer_head(frames.AnswerHead(answer.status, PROBLEM))
-            await self.send(head + answer.body)
-            await self.finish()
-            async with asyncio.timeout(LINGER_SECONDS):
-                while await self._reader.read(READ_BYTES):
-                    pass
-
-    async def hangup(self) -> None:
-        """Return when the host has closed the stream in both directions.
-
-        The end of the request closes one direction only. Unix and vsock sockets tell the two apart; TCP does
-        not, and there a client that went away is noticed by the next write.
-        """
-        poll = select.poll()
-        poll.register(self._writer.get_extra_info("socket").fileno(), 0)
-        while not poll.poll(0):  # noqa: ASYNC110 - the event loop cannot wait for a hang-up alone
-            await asyncio.sleep(HANGUP_CHECK_SECONDS)
-
-
-class SealedReply:
-    """A reply that leaves sealed."""
-
-    def __init__(self, connection: _Connection, sealer: AnswerSealer) -> None:
-        self._connection, self._sealer = connection, sealer
-        self._begun = False
-        self.status = 0
-
-    async def whole(
-        self, status: int, content_type: str, content: bytes, *, retry_after_seconds: int = 0
-    ) -> None:
-        """Send a complete answer."""
-        fields = [("content-type", content_type)]
-        if retry_after_seconds:
-            fields.append(("retry-after", str(retry_after_seconds)))
-        self.status = status
-        await self._send(self._sealer.whole(bhttp.ResponseHead(status, tuple(fields)), content))
-
-    async def begin(self, status: int, content_type: str) -> None:
-        """Begin a streamed answer."""
-        self.status = status
-        await self._send(self._sealer.head(bhttp.ResponseHead(status, (("content-type", content_type),))))
-
-    async def write(self, content: bytes) -> None:
-        """Send a piece of it."""
-        await self._send(self._sealer.content(content))
-
-    async def end(self) -> None:
-        """End it properly."""
-        await self._send(self._sealer.end())
-
-    async def _send(self, sealed: bytes) -> None:
-        if not self._begun:
-            self._begun = True
-            sealed = frames.encode_answer_head(frames.AnswerHead(200, self._sealer.media_type)) + sealed
-        await self._connection.send(sealed)

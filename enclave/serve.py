@@ -15,31 +15,27 @@ import signal
 import socket
 import sys
 import time
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from attestation.binding import TeeOctet
 from enclave.api.routes import Api
 from enclave.attester import Attester, Identity
-from enclave.config import Launch, configuration_digest
+from enclave.config import Config, Launch, configuration_digest
+from enclave.ehbp_reply import BodyService
 from enclave.engine.client import Engine, EngineGoneError
-from enclave.events import (
-    Crashed,
-    EvidenceFailed,
-    Part,
-    Rotated,
-    Started,
-    Unprotected,
-    hide_tracebacks,
-    log,
-)
+from enclave.events import Crashed, Part, Started, Unprotected, hide_tracebacks, log
+from enclave.freshness import Batches
+from enclave.front import Front
 from enclave.keys import KeyRing
-from enclave.link import Link, Published
+from enclave.link import Keys, Link
 from enclave.protection import Protector, before_secrets, only_system_calls, without_files
 from enclave.rehearsal import rehearse
 from enclave.report_source import Reporter, ReporterGoneError
+from enclave.rotation import Published, Rotation
+from enclave.session_requests import SessionRequests
 
 # No call that opens, connects, executes or creates.
 SYSTEM_CALLS = """
@@ -48,54 +44,19 @@ SYSTEM_CALLS = """
     getsockopt exit gettid futex clock_gettime clock_nanosleep exit_group epoll_wait epoll_ctl tgkill
     epoll_pwait accept4 getrandom rseq epoll_pwait2
 """
-ROTATION_CHECK_SECONDS = 1.0
-EVIDENCE_RETRY_SECONDS = 5.0
 FAREWELL_SECONDS = 0.5
+DRAIN_SECONDS = 10.0  # for answers under way when the process is told to stop
 
 
-@dataclass(slots=True)
-class Rotation:
-    """Keeps keys and their evidence fresh."""
-
-    ring: KeyRing
-    attester: Attester
-    published: Published
-
-    def rotate(self) -> bool:
-        """Make new keys, and put them in force once there is evidence for them."""
-        epoch = self.ring.make_epoch(time.monotonic())
-        try:
-            document = self.attester.evidence(epoch, int(time.time()))
-        except OSError:
-            log(EvidenceFailed(epoch.number))
-            return False
-        self.ring.install(epoch, time.monotonic())
-        self.published.key_list, self.published.evidence = epoch.key_list, document
-        log(Rotated(epoch.number))
-        return True
-
-    async def run(self) -> None:
-        """Rotate when it is due; without evidence the old keys go on until they expire."""
-        while True:
-            await asyncio.sleep(ROTATION_CHECK_SECONDS)
-            if self.ring.needs_rotation(time.monotonic()) and not self.rotate():
-                await asyncio.sleep(EVIDENCE_RETRY_SECONDS)
-            if not self.ring.is_alive(time.monotonic()):
-                self.published.key_list = self.published.evidence = b""
-
-
-def attester(
-    launch: Launch, reporter: Reporter, receipt_key: Ed25519PrivateKey, protections: dict[str, str]
-) -> Attester:
-    """What makes evidence for keys, with what this enclave says of itself."""
-    identity = Identity(
+def identity(launch: Launch, receipt_key: Ed25519PrivateKey, protections: dict[str, str]) -> Identity:
+    """What this enclave says of itself."""
+    return Identity(
         audience=launch.config.audience,
         deployment=launch.config.deployment,
         configuration=configuration_digest(launch.config, protections),
         model=launch.manifest.digest,
         receipt_key=hashlib.sha256(receipt_key.public_key().public_bytes_raw()).digest(),
     )
-    return Attester(reporter, identity, reporter.octet)
 
 
 def hide_failure(_loop: asyncio.AbstractEventLoop, _context: dict[str, object]) -> None:
@@ -103,9 +64,13 @@ def hide_failure(_loop: asyncio.AbstractEventLoop, _context: dict[str, object]) 
     log(Crashed(Part.SESSION))
 
 
-def confine(protector: Protector) -> dict[str, str]:
-    """Take everything away that is not needed any more, and say what the kernel granted."""
+def confine(protector: Protector, executor: ThreadPoolExecutor) -> dict[str, str]:
+    """Take everything away that is not needed any more, and say what the kernel granted.
+
+    The thread that waits for reports begins in between: it inherits the one, and is limited with the other.
+    """
     protector.apply(without_files())
+    executor.submit(bool).result()
     protector.apply(only_system_calls(SYSTEM_CALLS))
     for protection, number in protector.refused.items():
         log(Unprotected(Part.SESSION, protection, number))
@@ -138,24 +103,56 @@ async def serve(
 
     # The receipt key lives and dies with this process.
     receipt_key = Ed25519PrivateKey.generate()
-    rehearse(attester(launch, reporter, receipt_key, {}))
-    protections = confine(protector)  # 3
-    protections |= {f"engine {name}": answer for name, answer in ready.protections.items()}
-    protections |= {f"reporter {name}": answer for name, answer in reporter.protections.items()}  # 4
+    rehearse(Attester(reporter, identity(launch, receipt_key, {}), reporter.octet))
+    with ThreadPoolExecutor(max_workers=1) as executor:
+        protections = confine(protector, executor)  # 3
+        protections |= {f"engine {name}": answer for name, answer in ready.protections.items()}
+        protections |= {f"reporter {name}": answer for name, answer in reporter.protections.items()}  # 4
+        said = identity(launch, receipt_key, protections)
+        api = Api(engine, launch.manifest, ready.context_tokens)
+        made = Attester(reporter, said, reporter.octet)
+        rotation, link = await assemble(config, made, said, api, executor)
+        await run(rotation, link, listener, stop, engine.gone)
+
+
+async def assemble(
+    config: Config, made: Attester, said: Identity, api: Api, executor: ThreadPoolExecutor
+) -> tuple[Rotation, Link]:
+    """Keys, sessions and what answers, with the first keys in force."""
     # A random first epoch, so that a client of an earlier process is told that its key is unknown.
-    rotation = Rotation(
-        KeyRing(secrets.randbits(31)), attester(launch, reporter, receipt_key, protections), Published()
+    keys = Keys(KeyRing(secrets.randbits(31), pq_only=config.pq_only))
+    published = Published()
+    bodies = BodyService(api.answer) if config.ehbp else None
+    if bodies is not None:
+        bodies.keys.renew(time.monotonic())
+    body_keys = bodies.keys if bodies is not None else None
+    rotation = Rotation(keys.ring, keys.sessions, made, published, executor, body_keys)
+    await rotation.rotate()
+    batches = Batches(
+        lambda leaves: made.attest_leaves(published.attested, leaves),
+        executor,
     )
-    rotation.rotate()
-    api = Api(engine, launch.manifest, ready.context_tokens)
-    server = await Link(rotation.ring, rotation.published, api.answer).serve(listener)
+    session_requests = SessionRequests(keys.sessions, batches, published, said.receipt_key)
+    front = Front(config.audience, session_requests, bodies.publish_inside if bodies else api.answer)
+    return rotation, Link(keys, published, front.answer, bodies)
+
+
+async def run(
+    rotation: Rotation, link: Link, listener: socket.socket, stop: asyncio.Event, gone: asyncio.Event
+) -> None:
+    """Accept connections until told to stop, and then finish what is under way. Raises EngineGoneError."""
+    server = await link.serve(listener)
     gc.freeze()  # what lives for ever need not be looked at when an exchange is cleared away
-    log(Started(Part.SESSION, simulated=reporter.octet is TeeOctet.SIMULATED))
+    log(Started(Part.SESSION, simulated=rotation.attester.is_simulated))
     rotating = asyncio.ensure_future(rotation.run())
-    await first_of(stop, engine.gone)
-    rotating.cancel()
+    await first_of(stop, gone)
     server.close()
-    if engine.gone.is_set():
+    if not gone.is_set():
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                await link.drain()
+    rotating.cancel()
+    if gone.is_set():
         await asyncio.sleep(FAREWELL_SECONDS)  # clients in the middle of an answer are told
         raise EngineGoneError
 

@@ -10,20 +10,25 @@ from pathlib import Path
 
 import uvicorn
 
+from host import adapters, relay
 from host.config import Config, parse_config
 from host.config_error import ConfigError
 from host.endorsement_cache import Cache
 from host.endorsement_fetch import SystemWorld
 from host.endorsement_settings import Settings
 from host.endorsements import open_endorsements
-from host.gateway import application, read_evidence
+from host.gateway import application, public_document
 from host.stapler import Stapler
 
 
 def server(config: Config) -> uvicorn.Server:
     """The HTTP server. It keeps no access log: who asked when is nobody's business."""
     settings = uvicorn.Config(
-        application(config.link, stapler(config.link, config.endorsements)),
+        application(
+            config.link,
+            stapler(config.link, config.endorsements),
+            adapters.routes(config.link, config.adapters),
+        ),
         http="h11",
         ws="none",
         lifespan="on",
@@ -44,8 +49,7 @@ def stapler(link: str, settings: Settings | None) -> Stapler | None:
     chosen, world = settings, SystemWorld()
 
     async def read() -> bytes:
-        _, document = await read_evidence(link)
-        return document
+        return await public_document(link, relay.EVIDENCE_PATH)
 
     return Stapler(lambda: open_endorsements(chosen, world), read, world, chosen.product)
 

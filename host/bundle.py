@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Final
 
+from host import relay
 from host.config import Config, parse_config
 from host.config_error import ConfigError
 from host.endorsement_bundle import CHAIN_SUFFIX, MAX_ZIP_ENTRIES, Bundle, BundleError
@@ -21,7 +22,7 @@ from host.endorsement_requests import MAX_LIST_BYTES, Product, RequestValueError
 from host.endorsement_settings import Settings
 from host.endorsement_subjects import Subject, SubjectError, questions, subject_of
 from host.endorsements import open_endorsements
-from host.gateway import read_evidence
+from host.gateway import public_document
 from host.link import LinkError
 
 EPILOG = """examples:
@@ -177,8 +178,7 @@ def _document(options: _Options, config: Config | None) -> bytes:
         return options.evidence.read_bytes()
     if config is None:
         raise ConfigError("give --config to ask a running enclave, or --evidence for a document in a file")
-    _, document = asyncio.run(read_evidence(config.link))
-    return document
+    return asyncio.run(public_document(config.link, relay.EVIDENCE_PATH))
 
 
 def _config(options: _Options) -> Config | None:

@@ -10,6 +10,7 @@ from host.config_error import ConfigError
 from host.endorsement_settings import Settings, parse_settings
 
 LINK = re.compile(r"unix:/[^\x00]{1,100}|tcp:[0-9A-Za-z.:\[\]-]+:[0-9]{1,5}|vsock:[0-9]+:[0-9]+")
+ADAPTERS = ("tng", "ehbp")
 LISTEN = re.compile(r"(?P<host>[0-9A-Za-z.-]+|\[[0-9a-f:]+\]):(?P<port>[0-9]{1,5})")
 
 
@@ -27,12 +28,14 @@ class Config:
     listen_port: int
     link: str
     endorsements: Settings | None = None
+    adapters: tuple[str, ...] = ()
 
 
 def parse_config(text: str) -> Config:
     """Read a configuration: `listen = "127.0.0.1:8080"` and `link = "unix:/run/sottovoce.sock"`.
 
-    The table `[endorsements]` may follow. Raises ConfigError.
+    `adapters = ["tng", "ehbp"]` serves clients of other protocols too; none by default. The table
+    `[endorsements]` may follow. Raises ConfigError.
     """
     try:
         table: dict[str, Toml] = tomllib.loads(text)
@@ -41,12 +44,22 @@ def parse_config(text: str) -> Config:
     listen = _matching(table, "listen", LISTEN)
     link = _matching(table, "link", LINK)
     endorsements = _endorsements(table)
+    adapters = _names(table.pop("adapters", []))
     if table:
         raise ConfigError(f"unknown: {', '.join(sorted(table))}")
     port = int(listen["port"])
     if port > 65535:
         raise ConfigError(f"there is no port {port}")
-    return Config(listen["host"].strip("[]"), port, link[0], endorsements)
+    return Config(listen["host"].strip("[]"), port, link[0], endorsements, adapters)
+
+
+def _names(value: Toml) -> tuple[str, ...]:
+    known = [adapter for adapter in ADAPTERS if isinstance(value, list) and adapter in value]
+    if value != known:
+        raise ConfigError(
+            f'"adapters" is a list of {", ".join(ADAPTERS)}, each at most once and in this order'
+        )
+    return tuple(known)
 
 
 def _endorsements(table: dict[str, Toml]) -> Settings | None:

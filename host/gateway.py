@@ -3,7 +3,7 @@
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -23,14 +23,14 @@ MAX_EVIDENCE_BYTES = 1 << 16
 HEALTH_SECONDS = 5
 
 
-def application(link: str, stapler: Stapler | None = None) -> Starlette:
-    """The ASGI application of one host in front of one enclave. It runs the stapler, if there is one."""
+def application(link: str, stapler: Stapler | None = None, adapters: Sequence[Route] = ()) -> Starlette:
+    """The ASGI application of one host in front of one enclave, with what other protocols need beside it.
+
+    It runs the stapler, if there is one.
+    """
 
     async def pass_on(request: Request) -> Response:
-        try:
-            return Relayed(link, request.method, request.url.path, request.headers.get("content-type", ""))
-        except frames.FrameError:
-            return problem_response(relay.Problem.BAD_HEAD)
+        return relayed(link, request, request.url.path, relay.Dialect())
 
     async def evidence(request: Request) -> Response:
         return await pass_on(request) if stapler is None else await stapled_evidence(link, stapler)
@@ -51,7 +51,7 @@ def application(link: str, stapler: Stapler | None = None) -> Starlette:
     ]
     handlers = {relay.Problem.NOT_FOUND.status: unknown, relay.Problem.NOT_ALLOWED.status: unknown}
     served = Starlette(
-        routes=[*routes, Route("/healthz", health)],
+        routes=[*routes, Route("/healthz", health), *adapters],
         exception_handlers=handlers,
         lifespan=None if stapler is None else lambda _: stapler.running(),
     )
@@ -62,19 +62,26 @@ def application(link: str, stapler: Stapler | None = None) -> Starlette:
 async def is_healthy(link: str) -> bool:
     """Whether the enclave serves evidence that has not expired."""
     try:
-        head, document = await read_evidence(link)
+        return claims_expire_at(await public_document(link, relay.EVIDENCE_PATH)) > time.time()
     except LinkError:
         return False
-    return head.status == 200 and claims_expire_at(document) > time.time()
 
 
-async def read_evidence(link: str) -> tuple[frames.AnswerHead, bytes]:
-    """The enclave's answer to a question for its evidence, whatever it is. Raises LinkError."""
+async def public_document(link: str, path: str) -> bytes:
+    """What the enclave publishes under this path. Raises LinkError, also where it publishes nothing."""
+    head, document = await read_document(link, path)
+    if head.status != 200:
+        raise LinkError(f"the enclave answered {head.status}")
+    return document
+
+
+async def read_document(link: str, path: str) -> tuple[frames.AnswerHead, bytes]:
+    """The enclave's answer to a question for a document, whatever it is. Raises LinkError."""
     try:
         async with asyncio.timeout(HEALTH_SECONDS), connect(link) as stream:
-            await stream.send(relay.request_head("GET", relay.EVIDENCE_PATH, ""))
+            await stream.send(relay.request_head("GET", path, ""))
             stream.finish()
-            head, document = await _answer_head(stream)
+            head, document = await _answer_head(stream, relay.Dialect())
             while len(document) <= MAX_EVIDENCE_BYTES and (more := await stream.receive()):
                 document += more
             return head, document
@@ -85,7 +92,7 @@ async def read_evidence(link: str) -> tuple[frames.AnswerHead, bytes]:
 async def stapled_evidence(link: str, stapler: Stapler) -> Response:
     """The evidence with what vendors say about the machine, as far as that is at hand."""
     try:
-        head, document = await read_evidence(link)
+        head, document = await read_document(link, relay.EVIDENCE_PATH)
     except NoEnclaveError:
         return problem_response(relay.Problem.NO_ENCLAVE)
     except LinkError:
@@ -101,11 +108,20 @@ def problem_response(problem: relay.Problem) -> Response:
     return Response(problem.body(), outgoing.status, dict(outgoing.headers))
 
 
+def relayed(link: str, request: Request, path: str, dialect: relay.Dialect) -> Response:
+    """Pass a request on to the enclave under this path."""
+    try:
+        head = relay.request_head(request.method, path, request.headers.get("content-type", ""))
+    except frames.FrameError:
+        return problem_response(relay.Problem.BAD_HEAD)
+    return Relayed(link, head, dialect)
+
+
 class Relayed(Response):
     """One exchange: the request's bytes to the enclave and its answer's bytes back, both as they come."""
 
-    def __init__(self, link: str, method: str, path: str, content_type: str) -> None:
-        self._link, self._head = link, relay.request_head(method, path, content_type)
+    def __init__(self, link: str, head: bytes, dialect: relay.Dialect) -> None:
+        self._link, self._head, self._dialect = link, head, dialect
 
     @override
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -113,14 +129,16 @@ class Relayed(Response):
         client = _Client(receive, send)
         try:
             async with connect(self._link) as stream:
-                await stream.send(self._head)
-                await _first(_upload(client, stream), _download(client, stream))
+                await stream.send(self._head + self._dialect.opening)
+                await _first(_upload(client, stream, self._dialect), _download(client, stream, self._dialect))
         except NoEnclaveError:
             await client.refuse(relay.Problem.NO_ENCLAVE)
         except LinkError:
             await client.refuse(relay.Problem.BROKEN_LINK)
         except _TooLargeError:
             await client.refuse(relay.Problem.TOO_LARGE)
+        except relay.DialectError:
+            await client.refuse(relay.Problem.BAD_DIALECT)
 
 
 class _TooLargeError(Exception):
@@ -158,22 +176,24 @@ class _Client:
         await self.write(problem.body(), more=False)
 
 
-async def _upload(client: _Client, stream: Stream) -> None:
+async def _upload(client: _Client, stream: Stream, dialect: relay.Dialect) -> None:
     """Pass the request on; afterwards wait for the client to go away."""
     while True:
         message = await client.next()
         if message["type"] == "http.disconnect":
             return
-        if message.get("body"):
-            await stream.send(message["body"])
+        if data := dialect.upload(message.get("body", b"")):
+            await stream.send(data)
         if not message.get("more_body", False):
             stream.finish()
 
 
-async def _download(client: _Client, stream: Stream) -> None:
+async def _download(client: _Client, stream: Stream, dialect: relay.Dialect) -> None:
     """Pass the answer back."""
-    head, rest = await _answer_head(stream)
-    await client.begin(relay.enclave_answer(head))
+    head, rest = await _answer_head(stream, dialect)
+    opening = dialect.answer_opening(head)
+    await client.begin(dialect.outgoing(head, rest[:opening]))
+    rest = rest[opening:]
     if rest:
         await client.write(rest, more=True)
     while data := await stream.receive():
@@ -181,14 +201,19 @@ async def _download(client: _Client, stream: Stream) -> None:
     await client.write(b"", more=False)
 
 
-async def _answer_head(stream: Stream) -> tuple[frames.AnswerHead, bytes]:
-    """The head of the enclave's answer, and what came with it. Raises LinkError."""
+async def _answer_head(stream: Stream, dialect: relay.Dialect) -> tuple[frames.AnswerHead, bytes]:
+    """The head of the enclave's answer, and what came with it, at least its opening. Raises LinkError."""
     reader = frames.AnswerHeadReader()
+    head, rest = None, b""
     try:
         while data := await stream.receive():
-            head = reader.receive(data)
-            if head is not None:
-                return head, reader.rest
+            if head is None:
+                head = reader.receive(data)
+                rest = reader.rest if head else b""
+            else:
+                rest += data
+            if head is not None and len(rest) >= dialect.answer_opening(head):
+                return head, rest
     except frames.FrameError as error:
         raise LinkError(str(error)) from error
     raise LinkError("the enclave ended the exchange before it answered")

@@ -14,6 +14,7 @@ ROUTES = {
     KEY_LIST_PATH: ("GET", "POST"),
     EVIDENCE_PATH: ("GET",),
     "/ohttp": ("POST",),
+    KEY_LIST_PATH + "/s/{session}": ("POST",),
 }
 PROBLEM_TYPE = "application/problem+json"
 # Answers of the enclave may change at any moment, and are one person's.
@@ -26,6 +27,7 @@ class Problem(Enum):
     NO_ENCLAVE = (503, "the enclave does not answer", "it may be starting; try again in a moment")
     BROKEN_LINK = (502, "the enclave ended the exchange", "verify the enclave again, then repeat the request")
     BAD_HEAD = (400, "the content type cannot be passed on", "send a short content type of printable ASCII")
+    BAD_DIALECT = (400, "the request is not of its protocol", "see docs/operations.md for what is served")
     TOO_LARGE = (413, "the request is too large", "send at most 32 MiB")
     NOT_FOUND = (404, "there is nothing here", "the paths are listed in docs/spec/link.md")
     NOT_ALLOWED = (405, "this method is not allowed here", "the paths are listed in docs/spec/link.md")
@@ -54,6 +56,31 @@ class Outgoing:
 
     status: int
     headers: tuple[tuple[str, str], ...]
+
+
+class DialectError(Exception):
+    """A request that lacks what its protocol puts around the encapsulation."""
+
+
+class Dialect:
+    """How an exchange looks to the client beside how it looks on the link: here the same."""
+
+    @property
+    def opening(self) -> bytes:
+        """What goes to the enclave before the request's body."""
+        return b""
+
+    def upload(self, data: bytes) -> bytes:
+        """Return what to pass on of these bytes of the request. Raises DialectError."""
+        return data
+
+    def answer_opening(self, head: frames.AnswerHead) -> int:  # noqa: ARG002 - for those that need it
+        """How many bytes stand before the answer's body on the link."""
+        return 0
+
+    def outgoing(self, head: frames.AnswerHead, opening: bytes) -> Outgoing:  # noqa: ARG002 - likewise
+        """Return the answer's status and headers, given the bytes before its body."""
+        return enclave_answer(head)
 
 
 def request_head(method: str, path: str, content_type: str) -> bytes:

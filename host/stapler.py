@@ -26,7 +26,7 @@ MAX_MACHINES: Final = 8
 
 Found = SnpEndorsements | TdxCollateral
 ReadEvidence = Callable[[], Awaitable[bytes]]
-"""The document as the enclave serves it. Raises LinkError, or gives what is no document."""
+"""The document as the enclave serves it. Raises LinkError."""
 
 
 class Stapler:

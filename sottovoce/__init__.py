@@ -2,6 +2,12 @@
 """The client people install.
 
 trust: which policy applies, and what a verified enclave is to the user
+one_time_keys: a session as the client has it, and how sure it may be of it
 session: requests and answers as ciphertext, without I/O
-transport: the same over HTTP
+opening: how a client gets to a session, one type for each state
+chat: conversations in the OpenAI API's form
+courier: HTTP to the host
+keeper: keeps a session at hand for any number of threads
+transport: all of it together
+httpx_transport: the same for programs that use httpx, such as OpenAI's client
 """

@@ -16,6 +16,8 @@ from attestation.verdict import Verdict
 from attestation.verify import VerificationError, VerifiedEnclave
 from sottovoce import terminal
 from sottovoce.offline import Files, OfflineError, judge, nonce, unix_time
+from sottovoce.one_time_keys import Assurance
+from sottovoce.opening import SessionRefusedError, WrongSessionError
 from sottovoce.session import AnswerError, NoSuitableKeyError, RequestTooLargeError
 from sottovoce.transport import ApiError, Connection, RefusedByHostError, Turn, UnreachableError
 from sottovoce.trust import NoPolicyError, choose_policy, model_name, verdict_ear, verdict_json
@@ -51,6 +53,8 @@ FAILURES: tuple[tuple[type[Exception], int, str], ...] = (
     (UnreachableError, NOT_CHECKED, "could not check:"),
     (NoPolicyError, NOT_CHECKED, "could not check:"),
     (RefusedByHostError, NOT_CHECKED, "try again, or verify the enclave:"),
+    (WrongSessionError, REFUSED, "refused, and nothing of yours was sent:"),
+    (SessionRefusedError, API_ERROR, "the enclave says:"),
     (AnswerError, BROKEN_ANSWER, "the answer is incomplete or not genuine, do not use it:"),
     (ApiError, API_ERROR, "the enclave says:"),
 )
@@ -123,6 +127,12 @@ def checking_options() -> argparse.ArgumentParser:
     options.add_argument(
         "--any-machine", action="store_true", help="accept the right code on any genuine machine"
     )
+    options.add_argument(
+        "--assurance",
+        choices=[Assurance.CACHED.value, Assurance.FRESH.value],
+        default=Assurance.FRESH.value,
+        help="L2 (default): evidence made for this session; L1: evidence of the last eleven minutes",
+    )
     options.add_argument("--json", action="store_true", help="print one JSON object, for programs")
     return options
 
@@ -170,10 +180,16 @@ def run_verify(arguments: argparse.Namespace) -> int:
         raise OfflineError(
             "--certs, --crl, --collateral, --at and --nonce belong to files, and there is none"
         )
-    with Connection(arguments.url, policy_of(arguments)) as connection:
-        verdict = connection.verify().verdict
-    show(arguments, verdict, policy_of(arguments), now=int(time.time()))
+    with connect(arguments) as connection:
+        session = connection.open()
+    verdict = session.enclave.verdict
+    show(arguments, verdict, policy_of(arguments), now=int(time.time()), assurance=session.assurance)
     return VERIFIED
+
+
+def connect(arguments: argparse.Namespace) -> Connection:
+    """A connection as the options ask for it."""
+    return Connection(arguments.url, policy_of(arguments), assurance=Assurance(arguments.assurance))
 
 
 def judge_files(arguments: argparse.Namespace) -> int:
@@ -194,27 +210,42 @@ def judge_files(arguments: argparse.Namespace) -> int:
     return VERIFIED if verdict.verified else NOT_CHECKED
 
 
-def show(arguments: argparse.Namespace, verdict: Verdict, policy: Policy, *, now: int) -> None:
-    """Print a verdict in the form that was asked for."""
+def show(
+    arguments: argparse.Namespace,
+    verdict: Verdict,
+    policy: Policy,
+    *,
+    now: int,
+    assurance: Assurance | None = None,
+) -> None:
+    """Print a verdict in the form that was asked for. Evidence in files assures of no session."""
     if arguments.ear:
         told = None if arguments.nonce is None else nonce(arguments.nonce)
         sys.stdout.write(verdict_ear(verdict, policy, now=now, nonce=told) + "\n")
     elif arguments.json:
-        sys.stdout.write(verdict_json(verdict) + "\n")
+        sys.stdout.write(verdict_json(verdict, assurance) + "\n")
     else:
         terminal.show_verdict(verdict, arguments.url)
+        if assurance is not None:
+            terminal.show_assurance(assurance)
 
 
 def run_ask(arguments: argparse.Namespace) -> int:
     """Verify, ask one question, print the answer."""
     question = sys.stdin.read() if arguments.question == "-" else arguments.question
-    with Connection(arguments.url, policy_of(arguments)) as connection:
-        enclave = connection.verify()
+    with connect(arguments) as connection:
+        session = connection.open()
+        enclave = session.enclave
         if not arguments.json:
-            terminal.show_verified(enclave.verdict)
+            terminal.show_verified(enclave.verdict, session.assurance)
         answer = answer_to(connection, enclave, [Turn("user", question)], arguments)
     if arguments.json:
-        document = {"answer": answer, "verified": True, "simulated": enclave.verdict.simulated}
+        document = {
+            "answer": answer,
+            "verified": True,
+            "simulated": enclave.verdict.simulated,
+            "assurance": session.assurance.value,
+        }
         sys.stdout.write(json.dumps(document) + "\n")
     return VERIFIED
 
@@ -222,9 +253,10 @@ def run_ask(arguments: argparse.Namespace) -> int:
 def run_chat(arguments: argparse.Namespace) -> int:
     """Verify, then answer one line after another."""
     turns: list[Turn] = []
-    with Connection(arguments.url, policy_of(arguments)) as connection:
-        enclave = connection.verify()
-        terminal.show_verified(enclave.verdict)
+    with connect(arguments) as connection:
+        session = connection.open()
+        enclave = session.enclave
+        terminal.show_verified(enclave.verdict, session.assurance)
         while (line := _read_line()) is not None:
             if not line.strip():
                 continue
@@ -281,8 +313,11 @@ def fail(arguments: argparse.Namespace, error: Exception) -> int:
     """Say what went wrong, in the form that was asked for."""
     code, beginning = next((code, text) for kind, code, text in FAILURES if isinstance(error, kind))
     if arguments.json or getattr(arguments, "ear", False):
-        sys.stdout.write(json.dumps({"verified": False, "error": str(error), "checks": []}) + "\n")
+        cut = {"partial": error.partial, "complete": False} if isinstance(error, AnswerError) else {}
+        sys.stdout.write(json.dumps({"verified": False, "error": str(error), "checks": []} | cut) + "\n")
     else:
+        if isinstance(error, AnswerError) and error.partial:
+            terminal.mark_incomplete()
         terminal.complain(f"{beginning} {error}")
     return code
 

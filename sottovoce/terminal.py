@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from attestation.verdict import Check, Outcome, Verdict
+from sottovoce.one_time_keys import Assurance
 from sottovoce.trust import model_name
 
 SIMULATED = "SIMULATED: no hardware protects this enclave; its operator can read along"
@@ -87,12 +88,18 @@ def banner(verdict: Verdict, console: Console = notes) -> None:
         console.print(Text(f" {SIMULATED} ", "black on yellow"))
 
 
-def show_verified(verdict: Verdict) -> None:
+def show_assurance(assurance: Assurance) -> None:
+    """One line below the checks: how sure a client is of who reads along (wire.md 6.10)."""
+    paper.print(Text(f"Assurance {assurance.value}: {assurance.meaning}.", "green"))
+
+
+def show_verified(verdict: Verdict, assurance: Assurance) -> None:
     """One line above an answer: what was verified."""
     banner(verdict)
     assert verdict.claims is not None, "a verified enclave has claims"
     model = model_name(verdict.claims.model)
-    line = f"verified {len(verdict.checks)} checks: {verdict.tee}, {model}, hybrid post-quantum"
+    checked = f"verified {len(verdict.checks)} checks: {verdict.tee}, {model}"
+    line = f"{checked}, hybrid post-quantum, {assurance.value}"
     notes.print(Text(line, "green"))
 
 
@@ -100,6 +107,11 @@ def show_piece(text: str) -> None:
     """Print a piece of an answer as it comes; on a terminal without control characters."""
     sys.stdout.write(printable(text) if sys.stdout.isatty() else text)
     sys.stdout.flush()
+
+
+def mark_incomplete() -> None:
+    """Say where a cut answer ends that this is not its end."""
+    show_piece("\n[THE ANSWER ABOVE IS INCOMPLETE]\n")
 
 
 def printable(text: str) -> str:

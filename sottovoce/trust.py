@@ -23,6 +23,7 @@ from attestation.results.serialization import JSON
 from attestation.results.values import encode_json
 from attestation.verdict import Verdict
 from models.manifest import catalogue
+from sottovoce.one_time_keys import Assurance
 
 SIMULATED_POLICY = Path("sottovoce") / "simulated" / "policy.toml"
 
@@ -76,13 +77,14 @@ def model_name(digest: bytes) -> str:
     return names[0] if names else "unknown to this client"
 
 
-def verdict_json(verdict: Verdict) -> str:
-    """The verdict as one JSON object."""
+def verdict_json(verdict: Verdict, assurance: Assurance | None = None) -> str:
+    """The verdict as one JSON object, with the assurance of the session where there is one."""
     said = verdict.claims
     document = {
         "verified": verdict.verified,
         "refused": verdict.refused,
         "simulated": verdict.simulated,
+        "assurance": None if assurance is None else assurance.value,
         "tee": verdict.tee,
         "vendor_root": verdict.vendor_root.value,
         "measurement": verdict.measurement.hex(),

@@ -74,14 +74,16 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
 
 
 @contextmanager
-def running_pair(folder: Path, vendor: Path, *, extra: str = "") -> Generator[Pair]:
-    """Start a pair in this folder."""
+def running_pair(
+    folder: Path, vendor: Path, *, extra: str = "", settings: str = "", host_settings: str = ""
+) -> Generator[Pair]:
+    """Start a pair in this folder, with more tables and settings than it has by default."""
     link = folder / "tapped.sock"
     tapped_port = free_port()
     place = Place(folder, vendor, free_port(), f"http://localhost:{tapped_port}")
     with (
-        enclave(place, extra=extra) as enclave_process,
-        host(place, link=f"unix:{link}") as host_process,
+        enclave(place, settings=settings, extra=extra) as enclave_process,
+        host(place, link=f"unix:{link}", extra=host_settings) as host_process,
         wiretap(Tapped(port=tapped_port), Tapped(port=place.port)) as outside,
         wiretap(Tapped(path=link), Tapped(path=place.enclave_socket)) as inside,
     ):

@@ -76,6 +76,8 @@ class _Source:
         return self._remove(min(size, len(self._buffer)))
 
     def varint(self) -> _Step[int]:
+        if self._buffer and varint.size_of(self._buffer[0]) == 1 and self.position < self._limit:
+            return self._remove(1)[0]  # nearly all numbers in a message are of this form
         first = yield from self.take(1)
         rest = yield from self.take(varint.size_of(first[0]) - 1)
         value, _ = varint.decode(first + rest)

@@ -17,7 +17,10 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 _VISIBLE = re.compile(r"[!-~]*")
 # A token of RFC 9110 section 5.6.2. It has no colon, so no field is ever named like `:path`.
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_BAD_IN_VALUE = re.compile(r"[\r\n\0]|[^\0-\xff]|^[ \t]|[ \t]\Z")
+# No line break, zero, or anything beyond Latin-1; no blank at an end.
+_VALUE = re.compile(
+    r"(?:[\x01-\x08\v\f\x0e-\x1f!-\xff](?:[\x01-\t\v\f\x0e-\xff]*[\x01-\x08\v\f\x0e-\x1f!-\xff])?)?"
+)
 
 Fields = tuple[tuple[str, str], ...]
 
@@ -100,6 +103,6 @@ def checked_fields(fields: Fields) -> Fields:
     for name, value in fields:
         if not _NAME.fullmatch(name):
             raise MessageError("field name is not a token")
-        if _BAD_IN_VALUE.search(value):
+        if not _VALUE.fullmatch(value):
             raise MessageError("field value holds a line break or zero, or blanks at an end")
     return tuple((name.lower(), value) for name, value in fields)

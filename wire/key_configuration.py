@@ -40,15 +40,15 @@ def encode_key_list(configurations: tuple[KeyConfiguration, ...]) -> bytes:
     return b"".join(_LENGTH.pack(len(configuration)) + configuration for configuration in encoded)
 
 
-def decode_key_list(data: bytes) -> tuple[KeyConfiguration, ...]:
+def decode_key_list(data: bytes, *, limit: int = MAX_KEY_LIST_BYTES) -> tuple[KeyConfiguration, ...]:
     """Return the configurations of a list.
 
-    Raises KeyListError for a list that is empty or longer than 8192 bytes, holds anything unknown, unusable,
+    Raises KeyListError for a list that is empty or longer than the limit, holds anything unknown, unusable,
     twice or besides, or is a bare configuration. RFC 9458 lets a client skip what it does not know. Here the
     list is part of the evidence (wire.md 6.3), so there is nothing in it that was not meant for this client.
     """
-    if not 0 < len(data) <= MAX_KEY_LIST_BYTES:
-        raise KeyListError(f"key list of {len(data)} bytes is not one of 1 to {MAX_KEY_LIST_BYTES}")
+    if not 0 < len(data) <= limit:
+        raise KeyListError(f"key list of {len(data)} bytes is not one of 1 to {limit}")
     configurations: list[KeyConfiguration] = []
     rest = data
     while rest:

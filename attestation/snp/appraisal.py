@@ -42,7 +42,7 @@ def _report_data(case: SnpCase) -> Finding:
             raise NotEvaluatedError("the chain ends in no accepted root")
         what = ", which commits to these keys and claims"
         wanted = binding.report_data(
-            TEE_OCTETS[case.vendor_root], binding.CACHED, wanted.configuration, binding.NO_FRESHNESS
+            TEE_OCTETS[case.vendor_root], wanted.mode, wanted.configuration, wanted.freshness
         )
     bound = hmac.compare_digest(wanted, report.report_data)
     return Finding(bound, report.report_data.hex(), f"{wanted.hex()}{what}")

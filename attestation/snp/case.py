@@ -7,7 +7,7 @@ from functools import partial
 from typing import TypeAlias
 
 from attestation import x509
-from attestation.binding import ConfigurationHash
+from attestation.binding import CACHED, NO_FRESHNESS, ConfigurationHash
 from attestation.cache import Cache, content_key
 from attestation.case import Part, Unreadable, attempt
 from attestation.policy import AMD_ROOTS, Policy
@@ -31,9 +31,14 @@ class NotCompared(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Commitment:
-    """Report data that has to commit to keys and claims, in a form that depends on the chain's root."""
+    """Report data that has to commit to keys and claims, in a form that depends on the chain's root.
+
+    In fresh mode it commits to the root of a tree of session requests too.
+    """
 
     configuration: ConfigurationHash
+    mode: int = CACHED
+    freshness: bytes = NO_FRESHNESS
 
 
 ExpectedReportData: TypeAlias = bytes | Commitment | NotCompared

@@ -18,20 +18,25 @@ from pathlib import Path
 import httpx
 import pytest
 
-from attestation.evidence import SEV_SNP, TDX, EvidenceError, decode_evidence
+from attestation.evidence import FRESH_MODE, SEV_SNP, TDX, EvidenceError, Json, decode_evidence
 from attestation.policy import AnyMachine, AnyModel, Policy
 from attestation.verify import Untrusted
 from deploy.local import Place, enclave, enclave_config, free_port, host, is_healthy
 from deploy.local import running as program_running
 from models.fetch import fetch
 from models.manifest import find_manifest
-from sottovoce.transport import Connection, Turn
+from sottovoce.chat import Turn
+from sottovoce.one_time_keys import Assurance
+from sottovoce.opening import Start
+from sottovoce.session import Content
+from sottovoce.transport import Connection
 from sottovoce.trust import choose_policy
 from tests.conftest import wait_until
 from tests.fakes import trust_domain
 from tests.fakes.reporter import snp_guest
 from tests.fakes.reporter import trust_domain as started_domain
 from tests.fakes.vendors import DER_TYPE, Page, Vendors, running_vendors
+from wire.session import decode_response
 
 EVIDENCE = "/.well-known/attested-ohttp"
 MODEL = "smollm2-135m-instruct"
@@ -158,6 +163,47 @@ def test_tdx_hardware_with_collateral_of_intel(tdx: Machine, vendors: Vendors) -
         with Connection(tdx.place.url, tdx.policy) as client:
             verdict = client.verify().verdict
             assert (verdict.tee, verdict.simulated, verdict.verified) == (TDX, True, True)
+            assert "".join(client.chat(MODEL, [Turn("user", "What is gravity?")], max_tokens=4))
+
+
+def fresh_evidence(place: Place, policy: Policy) -> dict[str, Json]:
+    """The document that the enclave itself gives a session request, where the host can add nothing."""
+    ready = Start(policy).present(document(place)).verify(int(time.time()))
+    exchange = ready.open(0.0).exchange
+    answer = httpx.post(
+        place.url + exchange.gateway_path,
+        content=exchange.body,
+        headers={"content-type": exchange.media_type},
+        timeout=10,
+        trust_env=False,
+    )
+    events = exchange.receive(answer.content) + exchange.end()
+    content = b"".join(event.data for event in events if isinstance(event, Content))
+    members: dict[str, Json] = json.loads(decode_response(content).evidence)
+    return members
+
+
+BARE: dict[str, dict[str, Json]] = {"snp": {"chain": [], "crl": ""}, "tdx": {"collateral": ""}}
+
+
+@pytest.mark.parametrize("kind", list(BARE))
+def test_fresh_evidence_is_verified_with_what_the_host_stapled_to_the_public_one(
+    request: pytest.FixtureRequest, vendors: Vendors, kind: str
+) -> None:
+    machine: Machine = request.getfixturevalue(kind)
+    with host(machine.place, extra=endorsements(vendors.url)):
+        wait_until(lambda: is_stapled(machine.place), "the host fetches")
+        bare = fresh_evidence(machine.place, machine.policy)
+        assert bare.items() >= {"mode": FRESH_MODE, **BARE[kind]}.items()
+        with Connection(machine.place.url, machine.policy) as client:
+            public = client.verify().evidence
+            session = client.open()
+            fresh = session.enclave.evidence
+            assert session.assurance is Assurance.FRESH
+            assert session.enclave.verdict.verified
+            assert (fresh.mode, fresh.tee) == (FRESH_MODE, public.tee)
+            assert fresh.report != public.report
+            assert (fresh.chain, fresh.crl, fresh.collateral) == (public.chain, public.crl, public.collateral)
             assert "".join(client.chat(MODEL, [Turn("user", "What is gravity?")], max_tokens=4))
 
 

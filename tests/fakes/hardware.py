@@ -5,7 +5,7 @@ import atexit
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -18,10 +18,12 @@ from attestation.simulated.snp import ReportFields, SimulatedGuest
 from attestation.simulated.vendor import SimulatedVendor
 from attestation.verdict import Verdict
 from attestation.verify import appraise
+from enclave.report_protocol import Signed
 from wire import ohttp
 from wire.aead import Aead
 from wire.hpke import Kdf
 from wire.kem import Kem
+from wire.merkle import Leaf, Tree
 
 NOW = 1_790_000_000
 ORIGIN = "https://llm.example"
@@ -89,6 +91,18 @@ def td_setting() -> TdxSetting:
     return TdxSetting(NOW)
 
 
+@dataclass(frozen=True, slots=True)
+class ReportSource:
+    """What an enclave asks for reports, on this machine."""
+
+    machine: SimulatedGuest
+
+    def signed_report(self, report_data: bytes) -> Signed:
+        """A report, with the endorsements."""
+        machine = self.machine
+        return Signed(SEV_SNP, machine.evidence_report(report_data), machine.chain, machine.crl)
+
+
 def as_it_is(fields: ReportFields) -> ReportFields:
     """Spoil nothing."""
     return fields
@@ -108,6 +122,22 @@ def evidence(
     data = binding.report_data(octet, binding.CACHED, configuration, binding.NO_FRESHNESS)
     report = machine.sign(spoil(replace(machine.fields, report_data=data)))
     return Evidence(SEV_SNP, binding.CACHED, report, machine.chain, machine.crl, keys, claims.encode())
+
+
+def fresh_evidence(
+    own: Leaf,
+    *,
+    others: tuple[Leaf, ...] = (),
+    machine: SimulatedGuest | None = None,
+    keys: bytes = KEYS,
+    claims: Claims = CLAIMS,
+) -> Evidence:
+    """Evidence for the session request of this leaf, which is the last in a tree of a power of two."""
+    tree = Tree((*others, own))
+    configuration = binding.configuration_hash(keys, claims.encode())
+    data = binding.report_data(TeeOctet.SIMULATED, binding.FRESH, configuration, tree.root)
+    good = evidence(machine, keys=keys, claims=claims, spoil=lambda fields: replace(fields, report_data=data))
+    return replace(good, mode=binding.FRESH, path=tree.path(len(others)), index=len(others))
 
 
 def policy() -> Policy:

@@ -19,7 +19,7 @@ SUPERVISOR = {"msgspec", "typing_extensions"}
 CLOSURES = {
     "enclave.__main__": SUPERVISOR | {"enclave", "models"},
     "enclave.serve": SESSION | {"attestation", "enclave", "models", "wire"},
-    "enclave.reporter": SESSION | {"attestation", "enclave", "models"},
+    "enclave.reporter": SESSION | {"attestation", "enclave", "models", "wire"},
     "enclave.engine.__main__": ENGINE | {"enclave"},
 }
 

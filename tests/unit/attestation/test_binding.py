@@ -1,7 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """The known values of wire.md 6.3."""
 
-from attestation.binding import CACHED, NO_FRESHNESS, TeeOctet, configuration_hash, report_data
+import pytest
+
+from attestation.binding import (
+    CACHED,
+    FOR_ANY_CLIENT,
+    FRESH,
+    NO_FRESHNESS,
+    Fresh,
+    TeeOctet,
+    configuration_hash,
+    freshness,
+    report_data,
+)
+from wire.merkle import MerkleError, leaf, node
 
 T = bytes.fromhex(
     "233be164bc150abd2b0dd8a8a981295aa713388315edbdff52b340143dcd76a9f9593ac7ac7adcd4ed889fac9a754f65"
@@ -24,11 +37,19 @@ def test_report_data_in_cached_mode() -> None:
 
 
 def test_report_data_in_fresh_mode() -> None:
-    leaf = bytes.fromhex("febf557d6dc01d585eb18301d34f814dc58d41b3b052ce33c9eeb752b1984bd1")
-    assert report_data(TeeOctet.SEV_SNP, 1, configuration_hash(b"keys", b"{}"), leaf).hex() == (
+    purpose = Fresh(leaf(bytes([1]) * 32, b"session keys", b"enc"))
+    root = freshness(purpose, 0, ())
+    assert report_data(TeeOctet.SEV_SNP, FRESH, configuration_hash(b"keys", b"{}"), root).hex() == (
         "3102db9435da18403ceb6d8e5571914bbf04ff307b386dd4f1b1c22f71c5d7d3"
         "ce8e0309fd4a9cb04bbdd4b5e161513c18fbb9629b137a57819be6e9129a1e13"
     )
+    assert freshness(purpose, 1, (bytes(32),)) == node(bytes(32), purpose.leaf)
+
+
+def test_only_fresh_evidence_has_a_place_in_a_tree() -> None:
+    assert freshness(FOR_ANY_CLIENT, 0, ()) == NO_FRESHNESS
+    with pytest.raises(MerkleError):
+        freshness(Fresh(leaf(bytes(32), b"", b"")), 1, ())
 
 
 def test_report_data_names_the_kind_of_hardware() -> None:

@@ -16,6 +16,7 @@ from attestation.evidence import (
     EvidenceError,
     decode_claims,
     decode_evidence,
+    decode_session_evidence,
 )
 from tests.fakes.hardware import CLAIMS, evidence
 
@@ -177,3 +178,68 @@ def test_claims_in_another_order_are_refused() -> None:
     with pytest.raises(EvidenceError, match="canonical"):
         decode_claims(reversed_order)
     assert decode_claims(replace(CLAIMS, epoch=4).encode()).epoch == 4
+
+
+FRESH = Evidence(
+    "sev-snp",
+    1,
+    b"report",
+    (b"leaf",),
+    b"crl",
+    b"keys",
+    b"claims",
+    path=(bytes(32), bytes([1]) * 32),
+    index=3,
+)
+
+
+def fresh_document(**changes: object) -> bytes:
+    """A document of mode 1 with members changed; None leaves one out."""
+    members: dict[str, object] = {**json.loads(FRESH.encode()), **changes}
+    return json.dumps({name: value for name, value in members.items() if value is not None}).encode()
+
+
+def test_documents_for_one_session_have_a_place_in_a_tree() -> None:
+    assert decode_evidence(FRESH.encode()) == FRESH
+    alone = replace(FRESH, path=(), index=0)
+    assert decode_evidence(alone.encode()) == alone
+    domain = Evidence("tdx", 1, b"quote", (), b"", b"keys", b"claims", b"collateral", path=(bytes(32),))
+    assert decode_evidence(domain.encode()) == domain
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"mode": 0},
+        {"mode": 2},
+        {"mode": True},
+        {"mode": 1.0},
+        {"path": None},
+        {"path": "AAAA"},
+        {"path": ["AAAA"]},
+        {"path": [7]},
+        {"path": ["AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="] * 7},
+        {"index": None},
+        {"index": -1},
+        {"index": 64},
+        {"index": True},
+        {"index": "0"},
+    ],
+)
+def test_other_places_are_refused(changes: dict[str, object]) -> None:
+    with pytest.raises(EvidenceError):
+        decode_evidence(fresh_document(**changes))
+
+
+def test_a_session_response_takes_endorsements_from_the_public_document_where_it_has_none() -> None:
+    public = replace(GOOD, chain=(b"other leaf", b"ask", b"ark"), crl=b"other crl")
+    bare = replace(FRESH, chain=public.chain, crl=public.crl)
+    for changes in ({"chain": None, "crl": None}, {"chain": list[str](), "crl": ""}):
+        assert decode_session_evidence(fresh_document(**changes), public) == bare
+    assert decode_session_evidence(FRESH.encode(), public) == FRESH
+    domain = Evidence("tdx", 1, b"quote", (), b"", b"keys", b"claims", b"collateral")
+    members: dict[str, object] = {**json.loads(domain.encode())}
+    del members["collateral"]
+    assert decode_session_evidence(json.dumps(members).encode(), replace(domain, mode=0)) == domain
+    with pytest.raises(EvidenceError):
+        decode_session_evidence(fresh_document(chain=None), domain)

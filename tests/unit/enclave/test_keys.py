@@ -17,6 +17,11 @@ def installed(ring: KeyRing, now: float) -> Epoch:
     return epoch
 
 
+def opens(ring: KeyRing, key_id: int, epoch: Epoch, now: float) -> bool:
+    """Whether this identifier still leads to this epoch's key."""
+    return ring.find(key_id, now).claim(b"an encapsulated key") is epoch.keys[key_id]
+
+
 def identifiers(epoch: Epoch) -> list[int]:
     """The key identifiers of an epoch, the post-quantum one first."""
     return [configuration.key_id for configuration in ohttp.decode_key_list(epoch.key_list)]
@@ -35,11 +40,11 @@ def test_the_list_has_the_order_that_clients_rely_on() -> None:
 def test_old_keys_open_requests_for_a_minute_after_rotation() -> None:
     ring = KeyRing(3)
     old, new = installed(ring, 0), installed(ring, 600)
-    assert all(ring.find(key_id, 659.9)[0] is old for key_id in identifiers(old))
+    assert all(opens(ring, key_id, old, 659.9) for key_id in identifiers(old))
     for key_id in identifiers(old):
         with pytest.raises(UnknownKeyError):
             ring.find(key_id, 660)
-    assert ring.find(identifiers(new)[0], 660)[0] is new
+    assert opens(ring, identifiers(new)[0], new, 660)
 
 
 def test_two_living_epochs_never_share_an_identifier() -> None:
@@ -71,7 +76,7 @@ def test_keys_without_a_successor_end_after_their_hard_life() -> None:
     ring = KeyRing(0)
     epoch = installed(ring, 0)
     assert ring.is_alive(1199)
-    assert ring.find(identifiers(epoch)[0], 1199)[0] is epoch
+    assert opens(ring, identifiers(epoch)[0], epoch, 1199)
     assert not ring.is_alive(1200)
     with pytest.raises(UnknownKeyError):
         ring.find(identifiers(epoch)[0], 1200)
@@ -93,3 +98,31 @@ def test_a_key_does_not_show_itself() -> None:
     epoch.remember(b"secret tag")
     assert "PrivateKey" not in repr(epoch)
     assert "tags" not in repr(epoch)
+
+
+def test_keys_rotate_after_so_many_requests_whether_they_opened_or_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(keys, "MAX_REQUESTS", 3)
+    ring = KeyRing(0)
+    epoch = installed(ring, 0)
+    for number in range(3):
+        assert not ring.needs_rotation(1)
+        ring.find(identifiers(epoch)[0], 1).claim(bytes([number]))
+    assert ring.needs_rotation(1)
+    assert epoch.remembered == 0
+
+
+def test_without_the_classical_key_there_is_one_entry() -> None:
+    (only,) = ohttp.decode_key_list(KeyRing(7, pq_only=True).make_epoch(0).key_list)
+    assert (only.key_id, only.kem) == (7, hpke.Kem.X_WING)
+
+
+def test_a_request_that_found_a_key_before_it_was_erased_does_not_get_it() -> None:
+    ring = KeyRing(0)
+    epoch = installed(ring, 0)
+    key = ring.find(identifiers(epoch)[0], 0)
+    ring.expire(1200)
+    assert epoch.keys == {}
+    with pytest.raises(UnknownKeyError):
+        key.claim(b"")

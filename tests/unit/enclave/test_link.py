@@ -10,25 +10,29 @@ from pathlib import Path
 
 import pytest
 
+from enclave import connection as stream
 from enclave import link
-from enclave.api.routes import Reply
-from enclave.link import Link, Published
+from enclave.attester import Attested
+from enclave.link import Keys, Link
 from enclave.listener import listening
-from enclave.session import OuterAnswer, Problem, Request
+from enclave.reply import SealedReply
+from enclave.rotation import Published
+from enclave.session import Opened, OuterAnswer, Request
 from tests.fakes.courier import ends, read
 from wire import frames, ohttp
 
 HONEST = ends(now=time.monotonic())  # the link has the clock of the machine
+PUBLISHED = Published(Attested(b"keys", b"claims", b"{}"))
 Client = Callable[[Path], Awaitable[None]]
 
 
-async def answer_with_its_content(request: Request | Problem, reply: Reply) -> None:
+async def answer_with_its_content(opened: Opened, reply: SealedReply) -> None:
     """An API that echoes."""
-    assert isinstance(request, Request)
-    await reply.whole(200, "text/plain", request.content)
+    assert isinstance(opened.request, Request)
+    await reply.whole(200, "text/plain", opened.request.content)
 
 
-async def answer_never(_request: Request | Problem, _reply: Reply) -> None:
+async def answer_never(_opened: Opened, _reply: SealedReply) -> None:
     """An API that takes for ever."""
     await asyncio.Event().wait()
 
@@ -45,7 +49,7 @@ def serving(
     async def run() -> None:
         with listening(f"unix:{folder / 'link'}") as listener:
             listener.setblocking(False)
-            made = Link(HONEST.ring, published or Published(b"keys", b"{}"), answer)
+            made = Link(Keys(HONEST.ring), published or PUBLISHED, answer)
             async with await made.serve(listener):
                 await asyncio.wait_for(client(folder / "link"), 20)
                 others = asyncio.all_tasks() - {asyncio.current_task()}
@@ -94,7 +98,7 @@ POST = head("POST", "/ohttp", ohttp.CHUNKED_REQUEST)
 )
 def test_what_cannot_be_opened_gets_fixed_bytes(tmp_path: Path, sent: bytes, answer: OuterAnswer) -> None:
     async def client(path: Path) -> None:
-        assert await exchange(path, sent) == (answer.status, link.PROBLEM, answer.body)
+        assert await exchange(path, sent) == (answer.status, stream.PROBLEM, answer.body)
 
     serving(client, tmp_path)
 
@@ -127,13 +131,14 @@ def test_a_slow_head_and_a_slow_first_chunk_are_not_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(link, "FIRST_CHUNK_SECONDS", 0.2)
-    monkeypatch.setattr(link, "LINGER_SECONDS", 0.1)
+    monkeypatch.setattr(stream, "HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(stream, "LINGER_SECONDS", 0.1)
 
     async def client(path: Path) -> None:
         status, _, _ = await exchange(path, b"\0\0", end=False)
         assert status == 400
         status, _, _ = await exchange(path, POST + HONEST.exchange().body[:500], end=False)
-        assert status == 408
+        assert status == 400
 
     serving(client, tmp_path)
 

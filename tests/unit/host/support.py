@@ -87,11 +87,13 @@ class Exchange:
 
 
 @contextmanager
-def running_host(link: Path, endorsements: Settings | None = None) -> Generator[int]:
+def running_host(
+    link: Path, endorsements: Settings | None = None, *, adapters: tuple[str, ...] = ()
+) -> Generator[int]:
     """A host on a port of its own, with the settings of `python -m host`; the port."""
     listener = socket.create_server(("127.0.0.1", 0))
     port = int(listener.getsockname()[1])
-    running = server(Config("127.0.0.1", port, f"unix:{link}", endorsements))
+    running = server(Config("127.0.0.1", port, f"unix:{link}", endorsements, adapters))
     thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})
     thread.start()
     try:

@@ -65,6 +65,18 @@ def test_link_of_another_form_is_refused(link: str) -> None:
         parse_config(text(link=link))
 
 
+def test_no_other_protocol_is_served_unless_it_is_named() -> None:
+    assert parse_config(text()).adapters == ()
+    assert parse_config(text(more='adapters = ["ehbp"]')).adapters == ("ehbp",)
+    assert parse_config(text(more='adapters = ["tng", "ehbp"]')).adapters == ("tng", "ehbp")
+
+
+@pytest.mark.parametrize("value", ['"tng"', '["x"]', '["tng", "tng"]', '["ehbp", "tng"]', "[1]", "true"])
+def test_adapters_of_another_form_are_refused(value: str) -> None:
+    with pytest.raises(ConfigError, match='"adapters" is a list of tng, ehbp'):
+        parse_config(text(more=f"adapters = {value}"))
+
+
 def test_there_is_no_port_above_65535() -> None:
     with pytest.raises(ConfigError, match="there is no port 65536"):
         parse_config(text(listen="localhost:65536"))

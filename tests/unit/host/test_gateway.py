@@ -67,7 +67,7 @@ def test_public_documents_are_passed_through(
         assert response.read() == bytes(range(256))
 
 
-@pytest.mark.parametrize("path", [KEYS, "/ohttp"])
+@pytest.mark.parametrize("path", [KEYS, "/ohttp", f"{KEYS}/s/AAAAAAAAAAAAAAAAAAAAAA"])
 def test_a_sealed_request_arrives_as_it_was_sent(port: int, enclave: FakeEnclave, path: str) -> None:
     sealed = bytes(range(256)) * 1000
     with client(port) as connection:

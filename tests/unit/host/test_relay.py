@@ -50,4 +50,5 @@ def test_the_enclave_is_reached_by_three_paths_only() -> None:
         "/.well-known/ohttp-gateway": ("GET", "POST"),
         "/.well-known/attested-ohttp": ("GET",),
         "/ohttp": ("POST",),
+        "/.well-known/ohttp-gateway/s/{session}": ("POST",),
     }

@@ -34,7 +34,7 @@ def sealed_by_the_enclave(both: Ends, exchange: Exchange, message: bytes) -> byt
     """These bytes as an authentic answer, whatever they are."""
     start = ohttp.HEAD_SIZE + hpke.Kem.X_WING.enc_size
     head = ohttp.RequestHead.decode(exchange.body[: ohttp.HEAD_SIZE])
-    _, key = both.ring.find(head.key_id, NOW)
+    key = both.ring.find(head.key_id, NOW).claim(b"")
     opener = ohttp.RequestOpener(head, ohttp.Format.CHUNKED, key, exchange.body[ohttp.HEAD_SIZE : start])
     opener.receive(exchange.body[start:])
     sealer = opener.response_sealer()

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attestation.policy import default_policy
+from sottovoce.chat import ApiError, Turn, deltas
 from sottovoce.session import Content, Event, Head
-from sottovoce.transport import ApiError, Connection, Turn, UnreachableError, _deltas  # pyright: ignore[reportPrivateUsage]
+from sottovoce.transport import Connection, UnreachableError
 
 few = settings(max_examples=100, deadline=None, derandomize=True)
 CUTS = st.lists(st.integers(0, 2000), max_size=12)
@@ -38,7 +39,7 @@ def split(data: bytes, cuts: list[int]) -> Iterator[Event]:
 def test_any_split_of_a_stream_gives_the_same_texts(texts: list[str], cuts: list[int]) -> None:
     stream = delta(role="assistant", content="") + b"".join(delta(content=text) for text in texts)
     stream += b": still there\n\n" + delta() + event({"choices": [], "usage": {}}) + b"data: [DONE]\n\n"
-    assert list(_deltas(split(stream, cuts))) == [text for text in texts if text]
+    assert list(deltas(split(stream, cuts))) == [text for text in texts if text]
 
 
 def test_texts_come_as_soon_as_their_event_is_complete() -> None:
@@ -49,14 +50,14 @@ def test_texts_come_as_soon_as_their_event_is_complete() -> None:
         yield Content(b"\n")
 
     reached: list[str] = []
-    texts = _deltas(events())
+    texts = deltas(events())
     assert next(texts) == "one"
     assert reached == []
     assert list(texts) == ["two"]
 
 
 def test_content_that_is_null_or_missing_is_no_text() -> None:
-    assert list(_deltas(split(delta(content=None) + delta() + delta(content="x"), []))) == ["x"]
+    assert list(deltas(split(delta(content=None) + delta() + delta(content="x"), []))) == ["x"]
 
 
 @few
@@ -65,7 +66,7 @@ def test_an_error_in_the_stream_ends_it(cuts: list[int]) -> None:
     stream = (
         delta(content="begun") + event({"error": {"message": "the engine stopped"}}) + delta(content="no")
     )
-    texts = _deltas(split(stream, cuts))
+    texts = deltas(split(stream, cuts))
     assert next(texts) == "begun"
     with pytest.raises(ApiError, match=r"the engine stopped \(500\)"):
         next(texts)
@@ -74,14 +75,14 @@ def test_an_error_in_the_stream_ends_it(cuts: list[int]) -> None:
 def test_an_error_in_place_of_a_stream_has_its_status_and_sentence() -> None:
     body = json.dumps({"error": {"message": "too many requests wait"}}).encode()
     with pytest.raises(ApiError, match=r"too many requests wait \(429\)") as raised:
-        list(_deltas(iter((Head(429, {}), Content(body[:9]), Content(body[9:])))))
+        list(deltas(iter((Head(429, {}), Content(body[:9]), Content(body[9:])))))
     assert raised.value.status == 429
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"error": 7}', b"\xff"])
 def test_an_error_without_a_sentence_is_an_error_all_the_same(body: bytes) -> None:
     with pytest.raises(ApiError, match=r"the enclave refused \(400\)"):
-        list(_deltas(iter((Head(400, {}), Content(body)))))
+        list(deltas(iter((Head(400, {}), Content(body)))))
 
 
 def test_what_was_said_is_in_no_representation() -> None:
