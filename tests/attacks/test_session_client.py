@@ -340,7 +340,7 @@ def spoiled_answers() -> list[tuple[str, Callable[[Host, Outer], Outer], type[An
 
     plain = PIECES[0] + b"data: [DONE]\n\n"
     return [
-        ("nonce-stripped", changed(lambda body: body[RESPONSE_NONCE_BYTES:]), TamperedResponse),
+        ("nonce-stripped", changed(lambda body: body[RESPONSE_NONCE_BYTES:]), AnswerError),
         ("nonce-flipped", changed(lambda body: _flipped(body, 0)), TamperedResponse),
         ("chunks-swapped", swapped, TamperedResponse),
         ("final-missing-after-complete-message", without_final, TruncatedResponse),
