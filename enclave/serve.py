@@ -134,7 +134,7 @@ async def serve(launch: Launch, listener: socket.socket, connection: socket.sock
     protector.apply(before_secrets())
     guest = power_on(config)  # 2
     reader, writer = await asyncio.open_connection(sock=connection)
-    engine = Engine(reader, writer, waiting_requests=config.engine.waiting_requests)
+    engine = Engine(reader, writer)
     ready = await engine.ready()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -146,7 +146,8 @@ async def serve(launch: Launch, listener: socket.socket, connection: socket.sock
     receipt_key = Ed25519PrivateKey.generate()
     rehearse(attester(launch, guest, receipt_key, {}))
     protections = confine(protector)  # 3
-    protections |= {f"engine {name}": answer for name, answer in ready.protections.items()}  # 4
+    attested = ready.protections | ready.settings
+    protections |= {f"engine {name}": answer for name, answer in attested.items()}  # 4
     # A random first epoch, so that a client of an earlier process is told that its key is unknown.
     rotation = Rotation(
         KeyRing(secrets.randbits(31)), attester(launch, guest, receipt_key, protections), Published()

@@ -13,7 +13,18 @@ from enclave.api import errors
 from enclave.api.errors import ApiError
 from enclave.api.schema import ChatRequest
 from enclave.engine.client import Engine
-from enclave.engine.protocol import Begun, Finished, Rejected, Rejection, Report, Sampling, Text
+from enclave.engine.protocol import (
+    Begun,
+    Conversation,
+    Finished,
+    Order,
+    Progress,
+    Rejected,
+    Rejection,
+    Report,
+    Sampling,
+    Text,
+)
 
 DONE = b"data: [DONE]\n\n"
 
@@ -83,6 +94,8 @@ class Completion:
                 f"the prompt has {count} tokens and leaves no room in a context of {self.context_tokens}"
             )
             return ApiError(400, message, code="context_length_exceeded", param="messages")
+        if rejection is Rejection.BUSY:
+            return errors.busy()
         return ApiError(
             400,
             "the model's chat template does not take these messages",
@@ -91,7 +104,7 @@ class Completion:
         )
 
 
-Generation = AbstractAsyncContextManager[AsyncIterator[Begun | Text | Finished | Rejected]]
+Generation = AbstractAsyncContextManager[AsyncIterator[Progress]]
 
 
 def start(engine: Engine, request: ChatRequest, context_tokens: int) -> Generation:
@@ -103,7 +116,14 @@ def start(engine: Engine, request: ChatRequest, context_tokens: int) -> Generati
     )
     most = request.max_completion_tokens or request.max_tokens or context_tokens
     turns = tuple(message.turn() for message in request.messages)
-    return engine.generation(turns, sampling, max_tokens=most, stop=request.stops)
+    order = Order(
+        identity=secrets.token_bytes(16),
+        prompt=Conversation(turns),
+        sampling=sampling,
+        max_tokens=most,
+        stop=request.stops,
+    )
+    return engine.generation(order)
 
 
 def _event(document: dict[str, object]) -> bytes:

@@ -10,8 +10,8 @@ import msgspec
 from enclave.api import chat, errors
 from enclave.api.errors import ApiError
 from enclave.api.schema import ChatRequest, parse_chat_request
-from enclave.engine.client import BusyError, Engine, EngineGoneError
-from enclave.engine.protocol import Begun, Finished, Rejected, Text
+from enclave.engine.client import Engine, EngineGoneError
+from enclave.engine.protocol import Progress
 from enclave.session import Problem, Request
 from models.manifest import Manifest
 
@@ -95,14 +95,10 @@ class Api:
         try:
             async with chat.start(self.engine, wanted, self.context_tokens) as reports:
                 await self._deliver(wanted, reports, reply)
-        except BusyError:
-            raise errors.busy() from None
         except EngineGoneError:
             raise errors.engine_failed() from None
 
-    async def _deliver(
-        self, wanted: ChatRequest, reports: AsyncIterator[Begun | Text | Finished | Rejected], reply: Reply
-    ) -> None:
+    async def _deliver(self, wanted: ChatRequest, reports: AsyncIterator[Progress], reply: Reply) -> None:
         completion = chat.Completion(self.manifest.name, self.context_tokens)
         completion.take(await anext(reports))  # a prompt that does not fit is refused before a stream begins
         if wanted.stream:
@@ -115,7 +111,7 @@ class Api:
         self,
         wanted: ChatRequest,
         completion: chat.Completion,
-        reports: AsyncIterator[Begun | Text | Finished | Rejected],
+        reports: AsyncIterator[Progress],
         reply: Reply,
     ) -> None:
         await reply.begin(200, EVENT_STREAM)

@@ -23,6 +23,7 @@ from enclave.engine.protocol import (
     Cancel,
     Command,
     CommandReader,
+    Conversation,
     Finished,
     FinishReason,
     Generate,
@@ -121,9 +122,10 @@ class Generator:
         TextAssembler(("stop",)).receive(b"a")
 
     def _generate(self, command: Generate) -> None:
-        number = command.generation
+        number, order = command.generation, command.order
+        assert isinstance(order.prompt, Conversation)
         try:
-            tokens = self._model.tokenize(self._template.render(command.turns))
+            tokens = self._model.tokenize(self._template.render(order.prompt.turns))
         except TemplateRefusedError:
             self._channel.send(Rejected(number, Rejection.TEMPLATE_REFUSED, 0))
             return
@@ -136,13 +138,13 @@ class Generator:
             if self._channel.is_cancelled(number):
                 self._channel.send(Finished(number, FinishReason.CANCELLED, 0))
                 return
-        reason, count = self._answer(command, min(room, command.max_tokens))
+        reason, count = self._answer(command, min(room, order.max_tokens))
         self._channel.send(Finished(number, reason, count))
 
     def _answer(self, command: Generate, most: int) -> tuple[FinishReason, int]:
         """Choose token after token; the reason for the end, and how many tokens there were."""
-        assembler = TextAssembler(command.stop)
-        with llama.sampler(command.sampling) as sampler:
+        assembler = TextAssembler(command.order.stop)
+        with llama.sampler(command.order.sampling) as sampler:
             for count in range(most):
                 token = self._model.sample(sampler)
                 if self._model.is_end(token):
