@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
@@ -21,13 +22,14 @@ from types import FrameType
 import msgspec
 
 from enclave.config import Config, ConfigError, Launch, read_config
+from enclave.engine import measure
 from enclave.events import Part, Stopped, log
 from enclave.listener import listening
 from enclave.weights import WeightsError, seal_weights
 from models.manifest import Manifest, ManifestError, find_manifest, parse_manifest
 
 # All memory comes from malloc, and what is freed is filled: text does not outlive its request (engine.md
-# 4). Numpy comes with llama.cpp's bindings and is not used; it gets one thread.
+# 4). Numpy's own library of linear algebra gets one thread; llama.cpp's threads need the cores.
 CHILD_ENVIRONMENT = {
     "GLIBC_TUNABLES": "glibc.malloc.perturb=165:glibc.malloc.tcache_count=0",  # cached chunks are not filled
     "LC_ALL": "C.UTF-8",
@@ -39,6 +41,9 @@ CHILD_ENVIRONMENT = {
 PYTHON = (sys.executable, "-P", "-s", "-B", "-W", "ignore", "-m")
 GRACE_SECONDS = 3.0
 QUICK_SECONDS, MOST_QUICK_ENDS = 10.0, 3
+# Of the memory that is there when the engine starts, keys and values may take this share.
+MEMORY_SHARE = 0.5
+MOST_SLOTS, SLOTS_PER_CORE = 32, 4
 
 
 class Stop(Exception):  # noqa: N818 - a wish of the operator, not a fault
@@ -98,17 +103,10 @@ def start_children(
     launch: Launch, weights: int, listener: socket.socket
 ) -> dict[Part, subprocess.Popen[bytes]]:
     """Start the engine process and the session process."""
-    config = launch.config
     engine_end, session_end = socket.socketpair()
     reading, writing = os.pipe()
     with engine_end, session_end:
-        engine_command = [
-            weights,
-            engine_end.fileno(),
-            int(config.production),
-            config.engine.context_tokens,
-            threads(config),
-        ]
+        engine_command = [weights, engine_end.fileno(), *engine_options(launch)]
         engine = start("enclave.engine", engine_command, (weights, engine_end.fileno()))
         session_command = [reading, listener.fileno(), session_end.fileno()]
         session = start("enclave.serve", session_command, tuple(session_command))
@@ -118,19 +116,34 @@ def start_children(
     return {Part.ENGINE: engine, Part.SESSION: session}
 
 
-def start(module: str, arguments: list[int], descriptors: tuple[int, ...]) -> subprocess.Popen[bytes]:
+def engine_options(launch: Launch) -> list[int | str]:
+    """The configuration of the engine process, with what was measured where it says "auto"."""
+    config, cores = launch.config, measure.cores()
+    engine = config.engine
+    # One core is left for what feeds the model; with more threads than free cores it would collapse.
+    threads = max(1, cores - 1) if engine.threads == "auto" else engine.threads
+    most = max(1, int(measure.memory_bytes() * MEMORY_SHARE))
+    slots = min(MOST_SLOTS, SLOTS_PER_CORE * (cores + 1)) if engine.slots == "auto" else engine.slots
+    return [
+        int(config.production),
+        engine.context_tokens,
+        threads,
+        slots,
+        engine.waiting_requests,
+        most,
+        engine.session_memory_mib << 20,
+        launch.manifest.digest.hex(),
+    ]
+
+
+def start(
+    module: str, arguments: Sequence[int | str], descriptors: tuple[int, ...]
+) -> subprocess.Popen[bytes]:
     """Start one of our own modules with nothing but these descriptors and a fixed environment."""
     command = [*PYTHON, module, *map(str, arguments)]
     return subprocess.Popen(  # noqa: S603 - our own interpreter and module
         command, pass_fds=descriptors, env=CHILD_ENVIRONMENT, stdin=subprocess.DEVNULL, cwd="/"
     )
-
-
-def threads(config: Config) -> int:
-    """How many threads the engine has; by itself it leaves one core for what feeds it."""
-    if config.engine.threads != "auto":
-        return config.engine.threads
-    return max(1, len(os.sched_getaffinity(0)) - 1)
 
 
 def wait_for_any(children: dict[Part, subprocess.Popen[bytes]]) -> None:

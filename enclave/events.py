@@ -80,7 +80,28 @@ class Crashed:
     part: Part
 
 
-Event = Started | Unprotected | Stopped | Rotated | EvidenceFailed | Exchanged | Crashed
+@dataclass(frozen=True, slots=True)
+class Worked:
+    """What the engine did in the last minute in which it was not idle all the time.
+
+    Tokens and steps are rounded up to the next 1,024: sums over everybody, which tell nobody's lengths.
+    """
+
+    requests: int
+    rejected: int
+    cut: int
+    waiting: int
+    slots: int
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    steps: int
+    rows_per_decode: int
+    busy_percent: int
+    longest_step_milliseconds: int
+
+
+Event = Started | Unprotected | Stopped | Rotated | EvidenceFailed | Exchanged | Crashed | Worked
 
 
 def render(event: Event) -> str:

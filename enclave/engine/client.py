@@ -38,7 +38,8 @@ class Engine:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Join the streams of the socketpair, and begin to read reports."""
         self._reader, self._writer = reader, writer
-        self._ready: asyncio.Future[Ready] = asyncio.get_running_loop().create_future()
+        self._ready: Ready | None = None
+        self._told = asyncio.Event()
         self._open: dict[int, _Reports] = {}
         self._last_generation = 0
         self.gone = asyncio.Event()
@@ -46,10 +47,10 @@ class Engine:
 
     async def ready(self) -> Ready:
         """Wait until the model is loaded. Raises EngineGoneError."""
-        await asyncio.wait({self._ready, self._reading}, return_when=asyncio.FIRST_COMPLETED)
-        if not self._ready.done():
+        await self._told.wait()
+        if self._ready is None:
             raise EngineGoneError
-        return self._ready.result()
+        return self._ready
 
     @asynccontextmanager
     async def generation(self, order: Order) -> AsyncGenerator[AsyncIterator[Progress]]:
@@ -104,12 +105,13 @@ class Engine:
     def _take(self, report: Report) -> None:
         """Raise ProtocolError for a report that belongs to nobody."""
         if isinstance(report, Ready):
-            if self._ready.done():
+            if self._ready is not None:
                 raise ProtocolError("the engine was ready before")
-            self._ready.set_result(report)
+            self._ready = report
+            self._told.set()
             return
         reports = self._open.get(report.generation)
-        if reports is None or not self._ready.done():
+        if reports is None or self._ready is None:
             raise ProtocolError("a report of no generation")
         reports.take(report)
         if reports.complete:
@@ -125,6 +127,7 @@ class Engine:
     def _end(self) -> EngineGoneError:
         """This engine is of no more use: whoever waits for a report, or for `gone`, learns of it."""
         self.gone.set()
+        self._told.set()
         for reports in self._open.values():
             reports.lose()
         return EngineGoneError()
