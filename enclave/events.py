@@ -114,9 +114,22 @@ def render(event: Event) -> str:
     return json.dumps(line)
 
 
+class _Output:
+    """Where events go."""
+
+    descriptor = 2
+
+
 def log(event: Event) -> None:
     """Write one event to standard error."""
-    os.write(2, render(event).encode() + b"\n")
+    os.write(_Output.descriptor, render(event).encode() + b"\n")
+
+
+def nothing_but_events() -> None:
+    """From now on only events reach standard error: what a C library prints there may hold text."""
+    _Output.descriptor = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - a device
+        os.dup2(nowhere.fileno(), 2)
 
 
 def hide_tracebacks(part: Part) -> None:

@@ -4,8 +4,8 @@
 `python -m deploy.llama.peer` prints the folder of the program. Nothing of it becomes part of the enclave.
 """
 
+import shutil
 import sys
-import tempfile
 from pathlib import Path
 
 from deploy.llama.build import (
@@ -31,6 +31,7 @@ SERVER_FLAGS = (
     "-DLLAMA_OPENSSL=OFF",
     "-DLLAMA_USE_PREBUILT_UI=OFF",
 )
+FLAGS = (*CMAKE_FLAGS, *SERVER_FLAGS)
 
 
 def peer_folder() -> Path:
@@ -43,15 +44,15 @@ def build_peer(python: Path, step: Step) -> Path:
     folder = peer_folder()
     if (folder / PROGRAM).exists():
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix="building-") as name:
-        work = Path(name)
-        with step("llama-server, compiled once and kept (five to ten minutes)"):
-            source = unpack_source(python, REQUIREMENT, work)
-            build = work / "build"
-            configure(python, source, build, (*CMAKE_FLAGS, *SERVER_FLAGS))
-            run([python.parent / "cmake", "--build", build, "--target", PROGRAM], work, step)
-            (build / "bin").rename(folder)
+    work = folder.with_suffix(".building")  # kept when interrupted: the next run goes on from there
+    with step("llama-server, compiled once and kept (five to ten minutes)"):
+        if not (work / "build").exists():
+            shutil.rmtree(work, ignore_errors=True)
+            work.mkdir(parents=True)
+            configure(python, unpack_source(python, REQUIREMENT, work), work / "build", FLAGS)
+        run([python.parent / "cmake", "--build", work / "build", "--target", PROGRAM], work, step)
+        (work / "build" / "bin").rename(folder)
+        shutil.rmtree(work)
     return folder
 
 

@@ -25,7 +25,7 @@ from enclave.engine.scheduler import Limits
 from enclave.engine.snapshots import SessionMemory
 from enclave.engine.tally import INTERVAL_SECONDS
 from enclave.engine.worker import Worker
-from enclave.events import Crashed, Part, Unprotected, hide_tracebacks, log
+from enclave.events import Crashed, Part, Unprotected, hide_tracebacks, log, nothing_but_events
 from enclave.protection import Protector, before_secrets, only_system_calls, without_files
 
 # No call that opens, connects, executes or creates.
@@ -150,6 +150,7 @@ def serve(worker: Worker, channel: Channel) -> None:
 def main(arguments: list[str]) -> int:
     """Start with the arguments of `Options`."""
     hide_tracebacks(Part.ENGINE)
+    nothing_but_events()
     options = Options.parse(arguments)
     np.seterr(all="ignore")  # numpy would print a warning; logits are checked where it matters
     try:

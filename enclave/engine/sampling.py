@@ -171,6 +171,6 @@ def _chain(vocabulary: Vocabulary, sampling: Sampling, most: int) -> library.lla
 
 def _grammar(vocabulary: Vocabulary, grammar: str) -> library.llama_sampler_p:
     sampler = library.llama_sampler_init_grammar(vocabulary.handle, grammar.encode(), b"root")
-    if sampler is None:
+    if not sampler:  # a null pointer is an object here
         raise GrammarError("llama.cpp does not take the grammar")
     return sampler

@@ -7,6 +7,7 @@ from typing import NoReturn
 from jinja2 import StrictUndefined, TemplateError
 from jinja2.ext import loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from typing_extensions import override
 
 from enclave.engine.protocol import Conversation, Role, Tool, Turn
 
@@ -18,13 +19,23 @@ class TemplateRefusedError(Exception):
     """The model's template does not take this conversation; no detail, for it would hold the conversation."""
 
 
+class _Missing(StrictUndefined):
+    """What a message does not have can be asked for, as templates do with tool calls, but not written."""
+
+    __slots__ = ()
+
+    @override
+    def __bool__(self) -> bool:
+        return False
+
+
 class ChatTemplate:
     """One compiled chat template."""
 
     def __init__(self, source: str, *, begin: str, end: str) -> None:
         """Take the template's source, and the texts of the tokens that begin and end a sequence."""
         environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined, extensions=[loopcontrols]
+            trim_blocks=True, lstrip_blocks=True, undefined=_Missing, extensions=[loopcontrols]
         )
         environment.filters["tojson"] = _to_json
         self._template = environment.from_string(source)

@@ -287,13 +287,7 @@ class FakeEngine(RuleBasedStateMachine):
             self.step(data)
 
     def step(self, data: st.DataObject) -> None:
-        for each in self.made.admit():
-            assert each.slot not in self.held, "one slot, one sequence"
-            assert each.key in self.open
-            self.held[each.slot] = each.key
-            self.decoded[each.key] = 0
-            if each.key.choice and self.is_shared(each.key):
-                self.prefilled(each.key, self.open[each.key])
+        self.admit()
         step = self.made.step()
         assert (step is None) == (not self.held)
         match step:
@@ -330,12 +324,7 @@ class FakeEngine(RuleBasedStateMachine):
 
     def decode(self, step: Decode, data: st.DataObject) -> None:
         self.chunks_in_a_row = 0
-        for move in step.moves:
-            source, target = self.held.pop(move.source, None), self.held.pop(move.target, None)
-            if source:
-                self.held[move.target] = source
-            if target:
-                self.held[move.source] = target
+        self.follow(step.moves)
         assert set(step.keys) == self.generating, "everybody who generates has a turn"
         assert [self.held[slot] for slot in range(len(step.keys))] == list(step.keys)
         for key in step.keys:
@@ -358,9 +347,6 @@ class FakeEngine(RuleBasedStateMachine):
             self.over.add(key)
         del self.jobs[number]
 
-    def is_shared(self, key: Key) -> bool:
-        return self.jobs[key.number].shared
-
     @invariant()
     def capacity_is_never_exceeded(self) -> None:
         if not hasattr(self, "made"):
@@ -382,25 +368,33 @@ class FakeEngine(RuleBasedStateMachine):
         assert self.made.idle
 
     def drain(self) -> None:
-        for each in self.made.admit():
-            self.held[each.slot] = each.key
-            self.decoded[each.key] = 0
-            if each.key.choice and self.is_shared(each.key):
-                self.prefilled(each.key, self.open[each.key])
+        self.admit()
         step = self.made.step()
         if isinstance(step, Prefill):
             self.prefill(step)
         elif step:
             self.chunks_in_a_row = 0
-            for move in step.moves:
-                source, target = self.held.pop(move.source, None), self.held.pop(move.target, None)
-                if source:
-                    self.held[move.target] = source
-                if target:
-                    self.held[move.source] = target
+            self.follow(step.moves)
             self.finish(step.keys[0])
         if step:
             self.made.took(step, 0.1)
+
+    def admit(self) -> None:
+        for each in self.made.admit():
+            assert each.slot not in self.held, "one slot, one sequence"
+            assert each.key in self.open
+            self.held[each.slot] = each.key
+            self.decoded[each.key] = 0
+            if each.key.choice and self.jobs[each.key.number].shared:
+                self.prefilled(each.key, self.open[each.key])
+
+    def follow(self, moves: tuple[Move, ...]) -> None:
+        for move in moves:
+            source, target = self.held.pop(move.source, None), self.held.pop(move.target, None)
+            if source:
+                self.held[move.target] = source
+            if target:
+                self.held[move.source] = target
 
 
 TestEverythingAtOnce = FakeEngine.TestCase
