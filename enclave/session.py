@@ -74,6 +74,7 @@ class Request:
     path: str = field(repr=False)
     fields: dict[str, str] = field(repr=False)
     content: bytes = field(repr=False)
+    session: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
