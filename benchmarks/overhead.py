@@ -21,7 +21,6 @@ from deploy.local import DEFAULT_MODEL, Place, enclave, free_port, host, vendor_
 from enclave.engine import llama
 from enclave.engine.llama import CHUNK_TOKENS
 from enclave.engine.protocol import Conversation, Role, Turn
-from enclave.engine.sampling import Logits
 from enclave.engine.template import ChatTemplate
 from models.fetch import fetch
 from models.manifest import find_manifest
@@ -74,10 +73,10 @@ class Direct:
         model, vocabulary = self._model, self._model.vocabulary
         rendered = self._template.render(Conversation((Turn(Role.USER, prompt),)))
         tokens = np.array(vocabulary.tokenize(rendered, markers=True), np.int32)
-        logits: Logits | None = None
-        for start in range(0, len(tokens), CHUNK_TOKENS):
-            chunk = tokens[start : start + CHUNK_TOKENS]
-            logits = model.prefill(0, chunk, last=start + CHUNK_TOKENS >= len(tokens))
+        *before, last = range(0, len(tokens), CHUNK_TOKENS)
+        for start in before:
+            model.prefill(0, tokens[start : start + CHUNK_TOKENS], last=False)
+        logits = model.prefill(0, tokens[last:], last=True)
         assert logits is not None
         for number in range(TOKENS):
             token = int(logits.argmax())

@@ -46,7 +46,7 @@ class SessionMemory:
     def __init__(self, binding: bytes, most_bytes: int) -> None:
         """Bind snapshots to what made them: model, library, form of the context."""
         self._binding, self._most_bytes = binding, most_bytes
-        self._snapshots: OrderedDict[tuple[bytes, bytes], Snapshot] = OrderedDict()
+        self.snapshots: OrderedDict[tuple[bytes, bytes], Snapshot] = OrderedDict()
         self._bytes = 0
 
     @property
@@ -71,10 +71,10 @@ class SessionMemory:
         bound = self._bound(identity, session, len(tokens))
         AESGCM(snapshot.key).encrypt_into(snapshot.nonce, plain, bound, snapshot.sealed)
         plain[:] = bytes(len(plain))
-        self._snapshots[identity, session] = snapshot
+        self.snapshots[identity, session] = snapshot
         self._bytes += len(snapshot.sealed)
         while self._bytes > self._most_bytes:
-            self.forget(*next(iter(self._snapshots)))
+            self.forget(*next(iter(self.snapshots)))
 
     def recall(self, identity: bytes, session: bytes, now: float) -> tuple[Tokens, bytearray] | None:
         """The tokens and the state of a session, to be overwritten by the caller; None without a snapshot.
@@ -82,7 +82,7 @@ class SessionMemory:
         Raises SnapshotError.
         """
         self.expire(now)
-        snapshot = self._snapshots.get((identity, session))
+        snapshot = self.snapshots.get((identity, session))
         if snapshot is None:
             return None
         plain = bytearray(len(snapshot.sealed) - TAG_BYTES)
@@ -92,7 +92,7 @@ class SessionMemory:
         except InvalidTag:
             raise SnapshotError from None
         snapshot.used = now
-        self._snapshots.move_to_end((identity, session))
+        self.snapshots.move_to_end((identity, session))
         cut = snapshot.tokens * TOKEN_BYTES
         tokens, state = np.frombuffer(plain[:cut], "<i4").astype(np.int32), plain[cut:]
         plain[:] = bytes(len(plain))
@@ -100,15 +100,15 @@ class SessionMemory:
 
     def forget(self, identity: bytes, session: bytes) -> None:
         """Erase what is kept of a session; nothing where there is nothing."""
-        snapshot = self._snapshots.pop((identity, session), None)
+        snapshot = self.snapshots.pop((identity, session), None)
         if snapshot is not None:
             self._bytes -= len(snapshot.sealed)
             snapshot.erase()
 
     def expire(self, now: float) -> None:
         """Erase what nobody used for a while."""
-        while self._snapshots:
-            place, oldest = next(iter(self._snapshots.items()))
+        while self.snapshots:
+            place, oldest = next(iter(self.snapshots.items()))
             if now - oldest.used < IDLE_SECONDS:
                 return
             self.forget(*place)

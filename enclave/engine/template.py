@@ -25,7 +25,7 @@ class _Missing(StrictUndefined):
     __slots__ = ()
 
     @override
-    def __bool__(self) -> bool:
+    def __bool__(self) -> bool:  # type: ignore[override] # pyright: ignore[reportIncompatibleMethodOverride]
         return False
 
 

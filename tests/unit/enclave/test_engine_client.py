@@ -184,7 +184,7 @@ def test_a_generation_ends_with_its_last_choice() -> None:
     async def test(engine: Engine, fake: FakeEngine) -> None:
         asked = asyncio.ensure_future(answer(engine, choices=2))
         number = (await fake.generate()).generation
-        sent = [
+        sent: list[Progress] = [
             Begun(number, 1),
             Finished(number, FinishReason.STOP, 1, 1),
             Text(number, "a", 0),

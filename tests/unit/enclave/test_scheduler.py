@@ -6,6 +6,7 @@ from collections import Counter
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from typing_extensions import override
 
 from enclave.engine.scheduler import (
     OLDEST_EVERY,
@@ -356,6 +357,7 @@ class FakeEngine(RuleBasedStateMachine):
         assert self.made.idle == (not self.open)
         assert not self.over & set(self.held.values()), "what is over holds nothing"
 
+    @override
     def teardown(self) -> None:
         """Nobody starves: without newcomers, everything that was asked for comes to its end."""
         if not hasattr(self, "made"):

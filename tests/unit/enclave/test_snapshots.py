@@ -22,7 +22,7 @@ def memory(most_bytes: int = MIB) -> SessionMemory:
 
 def kept(made: SessionMemory, identity: bytes = ANNA, session: bytes = FIRST) -> Snapshot:
     """The snapshot itself, for a test to spoil."""
-    return made._snapshots[identity, session]
+    return made.snapshots[identity, session]
 
 
 def recalled(made: SessionMemory, identity: bytes, session: bytes, now: float = 0.0) -> bytes | None:
@@ -67,7 +67,7 @@ def test_a_snapshot_is_bound_to_its_place_its_length_and_what_made_it() -> None:
     made.keep(ANNA, FIRST, tokens(5, 6), bytearray(b"keys and values"), 0.0)
     snapshot = kept(made)
     for target, place in ((made, (BERT, FIRST)), (made, (ANNA, SECOND)), (other, (ANNA, FIRST))):
-        target._snapshots[place] = snapshot
+        target.snapshots[place] = snapshot
         with pytest.raises(SnapshotError):
             target.recall(*place, 0.0)
     snapshot.tokens = 3
