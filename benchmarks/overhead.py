@@ -14,10 +14,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from benchmarks import _report as report
 from deploy.local import DEFAULT_MODEL, Place, enclave, free_port, host, vendor_folder
 from enclave.engine import llama
-from enclave.engine.protocol import Role, Sampling, Turn
+from enclave.engine.llama import CHUNK_TOKENS
+from enclave.engine.protocol import Conversation, Role, Turn
 from enclave.engine.template import ChatTemplate
 from models.fetch import fetch
 from models.manifest import find_manifest
@@ -60,22 +63,29 @@ class Direct:
         weights = str(fetch(find_manifest(DEFAULT_MODEL)))
         self._model = llama.Model(weights, context_tokens=CONTEXT_TOKENS, threads=THREADS)
         model = self._model
-        self._template = ChatTemplate(model.chat_template, begin=model.begin_text(), end=model.end_text())
+        vocabulary = model.vocabulary
+        self._template = ChatTemplate(
+            model.chat_template, begin=vocabulary.begin_text, end=vocabulary.end_text
+        )
 
     def answer(self, prompt: str) -> Iterator[str]:
         """The greedy answer, token by token."""
-        model = self._model
-        for _ in model.prefill(model.tokenize(self._template.render((Turn(Role.USER, prompt),)))):
-            pass
-        with llama.sampler(Sampling(temperature=0, top_p=1, seed=0)) as sampler:
-            for number in range(TOKENS):
-                token = model.sample(sampler)
-                if model.is_end(token):
-                    break
-                yield model.piece(token).decode(errors="replace")
-                if number + 1 < TOKENS:
-                    model.append(token)
-        model.wipe()
+        model, vocabulary = self._model, self._model.vocabulary
+        rendered = self._template.render(Conversation((Turn(Role.USER, prompt),)))
+        tokens = np.array(vocabulary.tokenize(rendered, markers=True), np.int32)
+        *before, last = range(0, len(tokens), CHUNK_TOKENS)
+        for start in before:
+            model.prefill(0, tokens[start : start + CHUNK_TOKENS], last=False)
+        logits = model.prefill(0, tokens[last:], last=True)
+        assert logits is not None
+        for number in range(TOKENS):
+            token = int(logits.argmax())
+            if vocabulary.is_end(token):
+                break
+            yield vocabulary.piece(token).decode(errors="replace")
+            if number + 1 < TOKENS:
+                logits = model.decode([token])[0]
+        model.wipe(0)
 
 
 def run(rounds: int) -> tuple[list[Sample], list[Sample], float]:

@@ -22,13 +22,14 @@ from types import FrameType
 import msgspec
 
 from enclave.config import Config, ConfigError, Launch, read_config
+from enclave.engine import measure
 from enclave.events import Part, Stopped, log
 from enclave.listener import listening
 from enclave.weights import WeightsError, seal_weights
 from models.manifest import Manifest, ManifestError, find_manifest, parse_manifest
 
 # All memory comes from malloc, and what is freed is filled: text does not outlive its request (engine.md
-# 4). Numpy comes with llama.cpp's bindings and is not used; it gets one thread.
+# 4). Numpy's own library of linear algebra gets one thread; llama.cpp's threads need the cores.
 CHILD_ENVIRONMENT = {
     "GLIBC_TUNABLES": "glibc.malloc.perturb=165:glibc.malloc.tcache_count=0",  # cached chunks are not filled
     "LC_ALL": "C.UTF-8",
@@ -43,6 +44,9 @@ CANNOT_START = 2
 GRACE_SECONDS = 3.0
 DRAIN_SECONDS = 11.0  # a little longer than the session process takes at most
 QUICK_SECONDS, MOST_QUICK_ENDS = 10.0, 3
+# Of the memory that is there when the engine starts, keys and values may take this share.
+MEMORY_SHARE = 0.5
+MOST_SLOTS, SLOTS_PER_CORE = 32, 4
 
 
 class Stop(Exception):  # noqa: N818 - a wish of the operator, not a fault
@@ -113,13 +117,7 @@ def start_children(
     reporter_end, asking_end = socket.socketpair()
     reading, writing = os.pipe()
     with engine_end, session_end, reporter_end, asking_end:
-        engine_command = [
-            weights,
-            engine_end.fileno(),
-            int(config.production),
-            config.engine.context_tokens,
-            threads(config),
-        ]
+        engine_command = [weights, engine_end.fileno(), *engine_options(launch)]
         engine = start("enclave.engine", engine_command, (weights, engine_end.fileno()))
         tee = msgspec.json.encode(config.tee).decode()
         reporting = start(
@@ -135,6 +133,26 @@ def start_children(
     return {Part.ENGINE: engine, Part.REPORTER: reporting, Part.SESSION: session}
 
 
+def engine_options(launch: Launch) -> list[int | str]:
+    """The configuration of the engine process, with what was measured where it says "auto"."""
+    config, cores = launch.config, measure.cores()
+    engine = config.engine
+    # One core is left for what feeds the model; with more threads than free cores it would collapse.
+    threads = max(1, cores - 1) if engine.threads == "auto" else engine.threads
+    most = max(1, int(measure.memory_bytes() * MEMORY_SHARE))
+    slots = min(MOST_SLOTS, SLOTS_PER_CORE * (cores + 1)) if engine.slots == "auto" else engine.slots
+    return [
+        int(config.production),
+        engine.context_tokens,
+        threads,
+        slots,
+        engine.waiting_requests,
+        most,
+        engine.session_memory_mib << 20,
+        launch.manifest.digest.hex(),
+    ]
+
+
 def start(
     module: str, arguments: Sequence[int | str], descriptors: tuple[int, ...]
 ) -> subprocess.Popen[bytes]:
@@ -143,13 +161,6 @@ def start(
     return subprocess.Popen(  # noqa: S603 - our own interpreter and module
         command, pass_fds=descriptors, env=CHILD_ENVIRONMENT, stdin=subprocess.DEVNULL, cwd="/"
     )
-
-
-def threads(config: Config) -> int:
-    """How many threads the engine has; by itself it leaves one core for what feeds it."""
-    if config.engine.threads != "auto":
-        return config.engine.threads
-    return max(1, len(os.sched_getaffinity(0)) - 1)
 
 
 def wait_for_any(children: dict[Part, subprocess.Popen[bytes]]) -> None:

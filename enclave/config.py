@@ -58,11 +58,13 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Engine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How the model is run."""
+    """How the model is run; `slots` is how many conversations are worked on at once."""
 
     context_tokens: Annotated[int, Meta(ge=64, le=1 << 20)] = 4096
+    slots: Annotated[int, Meta(ge=1, le=64)] | Literal["auto"] = "auto"
     threads: Annotated[int, Meta(ge=1, le=512)] | Literal["auto"] = "auto"
     waiting_requests: Annotated[int, Meta(ge=0, le=1024)] = 16
+    session_memory_mib: Annotated[int, Meta(ge=0, le=1 << 20)] = 256
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -102,7 +102,30 @@ class Crashed:
     part: Part
 
 
-Event = Started | Unprotected | Stopped | Rotated | EvidenceFailed | ReportFailed | Exchanged | Crashed
+@dataclass(frozen=True, slots=True)
+class Worked:
+    """What the engine did in the last minute in which it was not idle all the time.
+
+    Tokens and steps are rounded up to the next 1,024: sums over everybody, which tell nobody's lengths.
+    """
+
+    requests: int
+    rejected: int
+    cut: int
+    waiting: int
+    slots: int
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    steps: int
+    rows_per_decode: int
+    busy_percent: int
+    longest_step_milliseconds: int
+
+
+Event = (
+    Started | Unprotected | Stopped | Rotated | EvidenceFailed | ReportFailed | Exchanged | Crashed | Worked
+)
 
 
 def render(event: Event) -> str:
@@ -115,9 +138,22 @@ def render(event: Event) -> str:
     return json.dumps(line)
 
 
+class _Output:
+    """Where events go."""
+
+    descriptor = 2
+
+
 def log(event: Event) -> None:
     """Write one event to standard error."""
-    os.write(2, render(event).encode() + b"\n")
+    os.write(_Output.descriptor, render(event).encode() + b"\n")
+
+
+def nothing_but_events() -> None:
+    """From now on only events reach standard error: what a C library prints there may hold text."""
+    _Output.descriptor = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - a device
+        os.dup2(nowhere.fileno(), 2)
 
 
 def hide_tracebacks(part: Part) -> None:

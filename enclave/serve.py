@@ -93,7 +93,7 @@ async def serve(
     protector.apply(before_secrets())
     reporter.open(production=config.production)  # 2
     reader, writer = await asyncio.open_connection(sock=connection)
-    engine = Engine(reader, writer, waiting_requests=config.engine.waiting_requests)
+    engine = Engine(reader, writer)
     ready = await engine.ready()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -106,7 +106,8 @@ async def serve(
     rehearse(Attester(reporter, identity(launch, receipt_key, {}), reporter.octet))
     with ThreadPoolExecutor(max_workers=1) as executor:
         protections = confine(protector, executor)  # 3
-        protections |= {f"engine {name}": answer for name, answer in ready.protections.items()}
+        attested = ready.protections | ready.settings
+        protections |= {f"engine {name}": answer for name, answer in attested.items()}
         protections |= {f"reporter {name}": answer for name, answer in reporter.protections.items()}  # 4
         said = identity(launch, receipt_key, protections)
         api = Api(engine, launch.manifest, ready.context_tokens)

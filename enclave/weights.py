@@ -3,10 +3,12 @@
 
 import fcntl
 import hashlib
+import mmap
 import os
 from pathlib import Path
 from typing import BinaryIO
 
+from models.gguf import GgufError, parse_gguf
 from models.manifest import Manifest
 
 BLOCK_BYTES = 1 << 20
@@ -14,20 +16,36 @@ SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SE
 
 
 class WeightsError(Exception):
-    """The weights are missing, or are not the ones that the manifest names."""
+    """The weights are missing, are not those of the manifest, or are no file that may be loaded."""
 
 
 def seal_weights(path: Path, manifest: Manifest) -> int:
     """A descriptor of sealed memory with the weights in it; the caller closes it.
 
     Raises WeightsError. The bytes that are hashed are those that were copied: a file that changes while it is
-    read either gives another digest or has no effect.
+    read either gives another digest or has no effect. The header is checked in the sealed memory, before
+    llama.cpp reads it there.
     """
     try:
         with path.open("rb") as file:
-            return seal_stream(file, manifest)
+            descriptor = seal_stream(file, manifest)
     except OSError as error:
         raise WeightsError(f"the weights at {path} cannot be read: {error.strerror}") from None
+    try:
+        check_format(descriptor)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def check_format(descriptor: int) -> None:
+    """Read the header of sealed weights more strictly than llama.cpp does. Raises WeightsError."""
+    try:
+        with mmap.mmap(descriptor, 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ) as content:
+            parse_gguf(content)
+    except GgufError as error:
+        raise WeightsError(f"the weights are no GGUF file that may be loaded: {error}") from None
 
 
 def seal_stream(source: BinaryIO, manifest: Manifest) -> int:

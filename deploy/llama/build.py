@@ -167,7 +167,16 @@ def unpack_source(python: Path, requirement: Path, work: Path) -> Path:
 
 
 def compile_libraries(python: Path, source: Path, build: Path, step: Step) -> None:
-    """Compile libllama and ggml, leaving out the CPU variants that confidential machines do not have."""
+    """Compile libllama and ggml."""
+    configure(python, source, build, CMAKE_FLAGS)
+    run([python.parent / "cmake", "--build", build, "--target", "llama"], build.parent, step)
+    missing = [name for name in LIBRARIES if not (build / "bin" / name).exists()]
+    if missing:
+        raise BuildError(f"the build made no {', '.join(missing)}: this llama.cpp is laid out in another way")
+
+
+def configure(python: Path, source: Path, build: Path, flags: Sequence[str]) -> None:
+    """Prepare a build, leaving out the CPU variants that confidential machines do not have."""
     llama = source / "vendor" / "llama.cpp"
     recipe = llama / "ggml" / "src" / "CMakeLists.txt"
     text = recipe.read_text(encoding="utf-8")
@@ -175,18 +184,14 @@ def compile_libraries(python: Path, source: Path, build: Path, step: Step) -> No
         VARIANT.sub(lambda line: line[0] if line[1] in CPU_VARIANTS else "", text), encoding="utf-8"
     )
     tools = python.parent
-    flags = f"-ffile-prefix-map={llama}=."
-    configure: list[str | Path] = [tools / "cmake", "-G", "Ninja", "-S", llama, "-B", build, *CMAKE_FLAGS]
+    mapping = f"-ffile-prefix-map={llama}=."
     places = [
         f"-DCMAKE_MAKE_PROGRAM={tools / 'ninja'}",
-        f"-DCMAKE_C_FLAGS={flags}",
-        f"-DCMAKE_CXX_FLAGS={flags}",
+        f"-DCMAKE_C_FLAGS={mapping}",
+        f"-DCMAKE_CXX_FLAGS={mapping}",
     ]
-    run([*configure, *places], build.parent)
-    run([tools / "cmake", "--build", build, "--target", "llama"], build.parent, step)
-    missing = [name for name in LIBRARIES if not (build / "bin" / name).exists()]
-    if missing:
-        raise BuildError(f"the build made no {', '.join(missing)}: this llama.cpp is laid out in another way")
+    command: list[str | Path] = [tools / "cmake", "-G", "Ninja", "-S", llama, "-B", build]
+    run([*command, *flags, *places], build.parent)
 
 
 def pack_wheel(python: Path, source: Path, build: Path, folder: Path) -> Path:

@@ -1,17 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which path is answered by what. Requests arrive decrypted; answers leave through a `Reply`."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import msgspec
-
-from enclave.api import chat, errors
-from enclave.api.errors import ApiError
-from enclave.api.schema import ChatRequest, parse_chat_request
-from enclave.engine.client import BusyError, Engine, EngineGoneError
-from enclave.engine.protocol import Begun, Finished, Rejected, Text
+from enclave.api import chat, completions, embeddings, errors, models, responses
+from enclave.api.caller import Caller, caller_of
+from enclave.api.chat import ChatAnswer, Envelope
+from enclave.api.completions import CompletionAnswer, parse_completion_request
+from enclave.api.errors import ApiError, Params
+from enclave.api.progress import Piece, Reading, Usage
+from enclave.api.response_schema import parse_response_request
+from enclave.api.responses import ResponseAnswer
+from enclave.api.schema import parse_chat_request
+from enclave.api.wanted import Wanted
+from enclave.engine.client import Engine, EngineGoneError
+from enclave.engine.protocol import Progress, Rejected
 from enclave.session import Problem, Request
 from models.manifest import Manifest
 
@@ -43,6 +48,30 @@ class Reply(Protocol):
         """End it properly."""
 
 
+class Answer(Protocol):
+    """The documents of one answer, in the form of its path."""
+
+    def opening(self) -> Iterable[bytes]:
+        """The events with which a stream begins."""
+        ...
+
+    def events(self, piece: Piece) -> Iterable[bytes]:
+        """The events of one piece."""
+        ...
+
+    def closing(self, usage: Usage) -> Iterable[bytes]:
+        """The events with which a stream ends."""
+        ...
+
+    def failure(self, error: ApiError) -> bytes:
+        """The event that ends a stream which cannot go on."""
+        ...
+
+    def whole(self, pieces: list[Piece], usage: Usage) -> bytes:
+        """The whole answer as one JSON document."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Api:
     """The interface of one model."""
@@ -61,78 +90,99 @@ class Api:
     async def _route(self, request: Request | Problem, reply: Reply) -> None:
         if isinstance(request, Problem):
             raise ApiError(request.value, PROBLEMS[request], code=request.name.lower())
-        match request.method, request.path:
-            case "GET", "/v1/models":
-                await reply.whole(200, JSON, self._models())
-            case "POST", "/v1/chat/completions":
-                await self._chat(request, reply)
-            case _, "/v1/models" | "/v1/chat/completions":
+        posts: dict[str, Callable[[Request, Reply], Awaitable[None]]] = {
+            "/v1/chat/completions": self._chat,
+            "/v1/completions": self._complete,
+            "/v1/embeddings": self._embed,
+            "/v1/responses": self._respond,
+        }
+        is_models = request.path == models.PATH or request.path.startswith(f"{models.PATH}/")
+        match request.method:
+            case "POST" if request.path in posts:
+                _check_media_type(request)
+                await posts[request.path](request, reply)
+            case "GET" if is_models:
+                document = models.models_document(self.manifest, self.context_tokens, request.path)
+                await reply.whole(200, JSON, document)
+            case _ if is_models or request.path in posts:
                 raise ApiError(405, f"{request.method} is not allowed here", code="method_not_allowed")
             case _:
                 raise ApiError(404, f"there is nothing at {request.path}", code="not_found")
 
-    def _models(self) -> bytes:
-        model = {
-            "id": self.manifest.name,
-            "object": "model",
-            "created": 0,
-            "owned_by": "sottovoce",
-            "context_length": self.context_tokens,
-            "sha256": self.manifest.digest.hex(),
-        }
-        return msgspec.json.encode({"object": "list", "data": [model]})
-
     async def _chat(self, request: Request, reply: Reply) -> None:
-        media_type = request.fields.get("content-type", "").partition(";")[0].strip()
-        if media_type != JSON:
-            raise ApiError(415, "content-type must be application/json", code="unsupported_media_type")
-        wanted = parse_chat_request(request.content)
-        if wanted.model != self.manifest.name:
-            message = f"there is no model {wanted.model} here; this enclave serves {self.manifest.name}"
-            raise ApiError(404, message, code="model_not_found", param="model")
-        if wanted.stream_options and not wanted.stream:
-            raise ApiError(400, "stream_options needs stream", code="invalid_value", param="stream_options")
+        asked = parse_chat_request(request.content)
+        models.check_model(self.manifest, asked.model)
+        wanted = chat.wanted_of(asked, self.manifest, self.context_tokens)
+        answer = ChatAnswer(Envelope(asked.model, chat.with_usage(asked.stream_options)), wanted)
+        await self._generate(caller_of(request), wanted, answer, reply, stream=asked.stream is True)
+
+    async def _complete(self, request: Request, reply: Reply) -> None:
+        asked = parse_completion_request(request.content)
+        models.check_model(self.manifest, asked.model)
+        wanted = completions.wanted_of(asked)
+        answer = CompletionAnswer(completions.envelope_of(asked), wanted)
+        await self._generate(caller_of(request), wanted, answer, reply, stream=asked.stream is True)
+
+    async def _respond(self, request: Request, reply: Reply) -> None:
+        asked = parse_response_request(request.content)
+        models.check_model(self.manifest, asked.model)
+        wanted = responses.wanted_of(asked, self.manifest, self.context_tokens)
+        await self._generate(
+            caller_of(request), wanted, ResponseAnswer(asked), reply, stream=asked.stream is True
+        )
+
+    async def _embed(self, request: Request, reply: Reply) -> None:
+        asked = embeddings.parse_embedding_request(request.content)
+        models.check_model(self.manifest, asked.model)
+        texts = embeddings.texts_of(asked)
         try:
-            async with chat.start(self.engine, wanted, self.context_tokens) as reports:
-                await self._deliver(wanted, reports, reply)
-        except BusyError:
-            raise errors.busy() from None
+            embedded = await self.engine.embed(caller_of(request).identity, texts)
+        except EngineGoneError:
+            raise errors.engine_failed() from None
+        if isinstance(embedded, Rejected):
+            raise errors.rejected(embedded, self.context_tokens, Params("input", "input"))
+        await reply.whole(200, JSON, embeddings.document(asked, embedded, self.manifest.name))
+
+    async def _generate(
+        self, caller: Caller, wanted: Wanted, answer: Answer, reply: Reply, *, stream: bool
+    ) -> None:
+        """Have one answer generated, and deliver it."""
+        reading = Reading(wanted, self.context_tokens)
+        try:
+            async with self.engine.generation(wanted.order(caller)) as reports:
+                reading.take(await anext(reports))  # what is not taken is refused before a stream begins
+                if stream:
+                    await _stream(reading, reports, answer, reply)
+                else:
+                    pieces = [piece async for report in reports if (piece := reading.take(report))]
+                    await reply.whole(200, JSON, answer.whole(pieces, reading.usage))
         except EngineGoneError:
             raise errors.engine_failed() from None
 
-    async def _deliver(
-        self, wanted: ChatRequest, reports: AsyncIterator[Begun | Text | Finished | Rejected], reply: Reply
-    ) -> None:
-        completion = chat.Completion(self.manifest.name, self.context_tokens)
-        completion.take(await anext(reports))  # a prompt that does not fit is refused before a stream begins
-        if wanted.stream:
-            await self._stream(wanted, completion, reports, reply)
-            return
-        texts = [completion.take(report) async for report in reports]
-        await reply.whole(200, JSON, completion.document("".join(texts)))
 
-    async def _stream(
-        self,
-        wanted: ChatRequest,
-        completion: chat.Completion,
-        reports: AsyncIterator[Begun | Text | Finished | Rejected],
-        reply: Reply,
-    ) -> None:
-        await reply.begin(200, EVENT_STREAM)
-        await reply.write(completion.event({"role": "assistant", "content": ""}))
-        try:
-            async for report in reports:
-                text = completion.take(report)
-                if text:
-                    await reply.write(completion.event({"content": text}))
-        except (
-            EngineGoneError
-        ):  # the head is sent, so the error goes into the stream, and the stream ends properly
-            await reply.write(chat.error_event(errors.engine_failed()))
-            await reply.end()
-            return
-        await reply.write(completion.event({}, last=True))
-        if wanted.stream_options and wanted.stream_options.include_usage:
-            await reply.write(completion.usage_event())
-        await reply.write(chat.DONE)
-        await reply.end()
+async def _stream(reading: Reading, reports: AsyncIterator[Progress], answer: Answer, reply: Reply) -> None:
+    await reply.begin(200, EVENT_STREAM)
+    await _write(reply, answer.opening())
+    try:
+        async for report in reports:
+            piece = reading.take(report)
+            if piece:
+                await _write(reply, answer.events(piece))
+    except EngineGoneError:
+        # The head is sent, so the error goes into the stream, and the stream ends properly.
+        await reply.write(answer.failure(errors.engine_failed()))
+    else:
+        await _write(reply, answer.closing(reading.usage))
+    await reply.end()
+
+
+async def _write(reply: Reply, events: Iterable[bytes]) -> None:
+    """Send what came at once as one piece."""
+    content = b"".join(events)
+    if content:
+        await reply.write(content)
+
+
+def _check_media_type(request: Request) -> None:
+    if request.fields.get("content-type", "").partition(";")[0].strip() != JSON:
+        raise ApiError(415, "content-type must be application/json", code="unsupported_media_type")

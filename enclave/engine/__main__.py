@@ -2,44 +2,30 @@
 """The engine process: started by the supervisor, joined to the session process by a socketpair.
 
 1. Refuse tracing, core dumps and swap.
-2. Load the CPU code and the weights from sealed memory.
-3. Let nothing else be opened, start llama.cpp's threads with one step, then allow only these system calls.
-4. Serve one generation at a time until the session process closes its end.
+2. Load the CPU code and the weights from sealed memory, and check that they compute what they should.
+3. Let nothing else be opened, rehearse, so that all threads exist, then allow only these system calls.
+4. Work for many at once until the session process closes its end.
 """
 
 import os
-import secrets
-import select
 import socket
 import sys
-from collections import deque
-from contextlib import suppress
+import time
+from dataclasses import dataclass
 
+import numpy as np
 from llama_cpp import llama_cpp as library
 
 from enclave.engine import llama
-from enclave.engine.protocol import (
-    Begun,
-    Cancel,
-    Command,
-    CommandReader,
-    Finished,
-    FinishReason,
-    Generate,
-    ProtocolError,
-    Ready,
-    Rejected,
-    Rejection,
-    Report,
-    Role,
-    Sampling,
-    Text,
-    Turn,
-    encode,
-)
-from enclave.engine.template import ChatTemplate, TemplateRefusedError
-from enclave.engine.text import TextAssembler
-from enclave.events import Crashed, Part, Unprotected, hide_tracebacks, log
+from enclave.engine.channel import Channel, Disconnected
+from enclave.engine.check import check_library, check_model
+from enclave.engine.protocol import ProtocolError, Ready
+from enclave.engine.rehearsal import rehearse
+from enclave.engine.scheduler import Limits
+from enclave.engine.snapshots import SessionMemory
+from enclave.engine.tally import INTERVAL_SECONDS
+from enclave.engine.worker import Worker
+from enclave.events import Crashed, Part, Unprotected, hide_tracebacks, log, nothing_but_events
 from enclave.protection import Protector, before_secrets, only_system_calls, without_files
 
 # No call that opens, connects, executes or creates.
@@ -48,160 +34,128 @@ SYSTEM_CALLS = """
     getpid sendto recvfrom exit gettid futex sched_getaffinity clock_gettime clock_nanosleep exit_group tgkill
     getrandom rseq
 """
-RECEIVE_BYTES = 1 << 16
+BUDGET_SECONDS = 0.05
 
 
-class Disconnected(Exception):  # noqa: N818 - an event, not a fault
-    """The session process closed its end."""
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the supervisor says: descriptors first, then the configuration, then what it measured."""
+
+    weights: int
+    connection: int
+    required: bool
+    context_tokens: int
+    threads: int
+    slots: int
+    waiting_requests: int
+    memory_bytes: int
+    session_memory_bytes: int
+    model_digest: bytes
+
+    @classmethod
+    def parse(cls, arguments: list[str]) -> "Options":
+        """Numbers in the order of the fields, and the model's digest in hexadecimal."""
+        weights, connection, required, context, threads, slots, waiting, memory, session = map(
+            int, arguments[:-1]
+        )
+        return cls(
+            weights,
+            connection,
+            bool(required),
+            context,
+            threads,
+            slots,
+            waiting,
+            memory,
+            session,
+            bytes.fromhex(arguments[-1]),
+        )
 
 
-class Channel:
-    """The engine's end of the socketpair."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection, self._reader = connection, CommandReader()
-        self._waiting: deque[Command] = deque()
-
-    def next(self) -> Command:
-        """Wait for a command. Raises Disconnected."""
-        while not self._waiting:
-            self._receive()
-        return self._waiting.popleft()
-
-    def is_cancelled(self, generation: int) -> bool:
-        """Whether a cancellation of this generation has arrived; does not wait. Raises Disconnected."""
-        poll = select.poll()
-        poll.register(self._connection, select.POLLIN)
-        while poll.poll(0):
-            self._receive()
-        cancel = Cancel(generation)
-        if cancel in self._waiting:
-            self._waiting.remove(cancel)
-            return True
-        return False
-
-    def send(self, report: Report) -> None:
-        """Send a report. Raises Disconnected."""
-        try:
-            self._connection.sendall(encode(report))
-        except OSError:
-            raise Disconnected from None
-
-    def _receive(self) -> None:
-        data = self._connection.recv(RECEIVE_BYTES)
-        if not data:
-            raise Disconnected
-        self._waiting.extend(self._reader.receive(data))
+def load(options: Options) -> llama.Model:
+    """The model from sealed memory. Raises EngineError."""
+    model = llama.Model(
+        f"/proc/self/fd/{options.weights}",
+        context_tokens=options.context_tokens,
+        threads=options.threads,
+        slots=options.slots,
+        memory_bytes=options.memory_bytes,
+    )
+    os.close(options.weights)
+    return model
 
 
-class Generator:
-    """Runs one generation after another on one model."""
-
-    def __init__(self, model: llama.Model, channel: Channel) -> None:
-        self._model, self._channel = model, channel
-        self._template = ChatTemplate(model.chat_template, begin=model.begin_text(), end=model.end_text())
-
-    def serve(self) -> None:
-        """Answer until the session process goes away. Raises Disconnected."""
-        while True:
-            self._serve_one(self._channel.next())
-
-    def _serve_one(self, command: Command) -> None:
-        """Answer one command, and keep nothing of it."""
-        if isinstance(command, Generate):
-            try:
-                self._generate(command)
-            finally:
-                self._model.wipe()
-
-    def rehearse(self) -> None:
-        """Render and assemble once, so that no module is left to be loaded later."""
-        with suppress(TemplateRefusedError):
-            self._template.render((Turn(Role.USER, "a"),))
-        TextAssembler(("stop",)).receive(b"a")
-
-    def _generate(self, command: Generate) -> None:
-        number = command.generation
-        try:
-            tokens = self._model.tokenize(self._template.render(command.turns))
-        except TemplateRefusedError:
-            self._channel.send(Rejected(number, Rejection.TEMPLATE_REFUSED, 0))
-            return
-        room = self._model.context_tokens - len(tokens)
-        if room < 1:
-            self._channel.send(Rejected(number, Rejection.PROMPT_TOO_LONG, len(tokens)))
-            return
-        self._channel.send(Begun(number, len(tokens)))
-        for _ in self._model.prefill(tokens):
-            if self._channel.is_cancelled(number):
-                self._channel.send(Finished(number, FinishReason.CANCELLED, 0))
-                return
-        reason, count = self._answer(command, min(room, command.max_tokens))
-        self._channel.send(Finished(number, reason, count))
-
-    def _answer(self, command: Generate, most: int) -> tuple[FinishReason, int]:
-        """Choose token after token; the reason for the end, and how many tokens there were."""
-        assembler = TextAssembler(command.stop)
-        with llama.sampler(command.sampling) as sampler:
-            for count in range(most):
-                token = self._model.sample(sampler)
-                if self._model.is_end(token):
-                    self._send_text(command, assembler.end())
-                    return FinishReason.STOP, count
-                self._send_text(command, assembler.receive(self._model.piece(token)))
-                if assembler.stopped:
-                    return FinishReason.STOP, count + 1
-                if self._channel.is_cancelled(command.generation):
-                    return FinishReason.CANCELLED, count + 1
-                if count + 1 < most:
-                    self._model.append(token)
-        self._send_text(command, assembler.end())
-        return FinishReason.LENGTH, most
-
-    def _send_text(self, command: Generate, text: str) -> None:
-        if text:
-            self._channel.send(Text(command.generation, text))
+def settings(options: Options, model: llama.Model, variant: str) -> dict[str, str]:
+    """The configuration in force, as it goes into the claims."""
+    numbers = {
+        "chunk tokens": llama.CHUNK_TOKENS,
+        "context tokens": model.context_tokens,
+        "key and value bytes": model.memory_bytes,
+        "session memory bytes": options.session_memory_bytes,
+        "slots": model.slots,
+        "threads": model.threads,
+        "waiting requests": options.waiting_requests,
+    }
+    words = {"cpu": variant, "library": library.llama_version().decode(), "key and value type": "f16"}
+    return words | {name: str(number) for name, number in numbers.items()}
 
 
-def warm_up(model: llama.Model) -> None:
-    """One step, so that every thread of llama.cpp exists before system calls are limited."""
-    tokens = model.tokenize("a" * 8)
-    for _ in model.prefill(tokens):
-        pass
-    with llama.sampler(Sampling(temperature=1.0, top_p=0.9, seed=secrets.randbits(32))) as sampler:
-        model.append(model.sample(sampler))
-    model.wipe()
-
-
-def run(
-    weights: int, connection: socket.socket, *, required: bool, context_tokens: int, threads: int
-) -> None:
+def run(options: Options, connection: socket.socket) -> None:
     """The engine's life, in the order of the module's docstring."""
-    protector = Protector(required=required)
+    protector = Protector(required=options.required)
     protector.apply(before_secrets())  # 1
     llama.load_backends()  # 2
-    model = llama.Model(f"/proc/self/fd/{weights}", context_tokens=context_tokens, threads=threads)
-    os.close(weights)
-    channel = Channel(connection)
-    generator = Generator(model, channel)
-    generator.rehearse()
+    variant = check_library()
+    model = load(options)
+    check_model(model)
+    in_force = settings(options, model, variant)
+    binding = options.model_digest + repr(sorted(in_force.items())).encode()
+    memory = SessionMemory(binding, options.session_memory_bytes)
+    limits = Limits(model.slots, options.waiting_requests, llama.CHUNK_TOKENS, BUDGET_SECONDS)
+    worker = Worker(model, memory, limits, time.monotonic)
     protector.apply(without_files())  # 3
-    warm_up(model)
+    rehearse(worker, vocabulary_size=model.vocabulary.size)
     protector.apply(only_system_calls(SYSTEM_CALLS))
     for protection, number in protector.refused.items():
         log(Unprotected(Part.ENGINE, protection, number))
-    version = library.llama_version().decode()
-    channel.send(Ready(model.context_tokens, threads, version, protector.granted()))
-    generator.serve()  # 4
+    channel = Channel(connection)
+    ready = Ready(
+        model.context_tokens,
+        model.threads,
+        in_force["library"],
+        protector.granted(),
+        in_force,
+        model.embedding_size,
+        worker.takes_tools,
+    )
+    channel.send([ready])
+    serve(worker, channel)  # 4
+
+
+def serve(worker: Worker, channel: Channel) -> None:
+    """Work until the session process goes away. Raises Disconnected."""
+    told = time.monotonic()
+    while True:
+        if worker.scheduler.idle:
+            worker.rest()
+        for command in channel.receive(wait=worker.scheduler.idle):
+            worker.take(command)
+        worker.step()
+        channel.send(worker.reports())
+        if time.monotonic() - told >= INTERVAL_SECONDS:
+            told = time.monotonic()
+            log(worker.tell())
 
 
 def main(arguments: list[str]) -> int:
-    """Start with descriptors of weights and socket, then protections required, context, threads."""
+    """Start with the arguments of `Options`."""
     hide_tracebacks(Part.ENGINE)
-    weights, descriptor, required, context_tokens, threads = (int(argument) for argument in arguments)
+    nothing_but_events()
+    options = Options.parse(arguments)
+    np.seterr(all="ignore")  # numpy would print a warning; logits are checked where it matters
     try:
-        with socket.socket(fileno=descriptor) as connection:
-            run(weights, connection, required=bool(required), context_tokens=context_tokens, threads=threads)
+        with socket.socket(fileno=options.connection) as connection:
+            run(options, connection)
     except Disconnected:
         return 0
     except (llama.EngineError, ProtocolError):

@@ -27,6 +27,11 @@ class TextAssembler:
         held, self._held = self._held, ""
         return last if self.stopped else last + held
 
+    def wipe(self) -> None:
+        """Forget what was held back."""
+        self._held, self._stop = "", ()
+        self._decoder.reset()
+
     def _release(self, more: str) -> str:
         if self.stopped:
             return ""

@@ -16,6 +16,7 @@ from deploy.local import DEFAULT_MODEL, Place, enclave_config, write_policy
 from enclave.weights import WeightsError, seal_stream, seal_weights
 from models.fetch import weights_path
 from models.manifest import Manifest, WeightsDigest, find_manifest
+from tests.fakes.gguf import Parts, tensor
 
 CONTENT = bytes(range(256)) * 40_000
 
@@ -87,6 +88,17 @@ def test_weights_cannot_be_altered_once_they_are_sealed() -> None:
             os.ftruncate(descriptor, 10)
     finally:
         os.close(descriptor)
+
+
+def test_weights_of_the_right_digest_that_are_no_sound_model_file(tmp_path: Path) -> None:
+    sound = Parts().file()
+    path = tmp_path / "weights.gguf"
+    path.write_bytes(sound)
+    os.close(seal_weights(path, manifest_of(sound)))
+    for content in (sound + b"\1", Parts(tensors=[tensor("a", (1 << 40, 1 << 40), 0, 0)]).file(), CONTENT):
+        path.write_bytes(content)
+        with pytest.raises(WeightsError, match="no GGUF file that may be loaded"):
+            seal_weights(path, manifest_of(content))
 
 
 def test_an_enclave_does_not_start_with_altered_weights(tmp_path: Path, vendor_folder: Path) -> None:

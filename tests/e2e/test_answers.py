@@ -138,10 +138,11 @@ def test_the_models_are_listed(connection: Connection) -> None:
 @pytest.mark.parametrize(
     ("request_changes", "status", "code", "param"),
     [
-        ({"tools": []}, 400, "unsupported_parameter", "tools"),
+        ({"tools": []}, 400, "invalid_value", "tools"),
+        ({"user": "me"}, 400, "unsupported_parameter", "user"),
         ({"temperature": 3}, 400, "invalid_value", "temperature"),
         ({"max_tokens": True}, 400, "invalid_value", "max_tokens"),
-        ({"n": 2}, 400, "invalid_value", "n"),
+        ({"n": 9}, 400, "invalid_value", "n"),
         ({"model": "gpt-4"}, 404, "model_not_found", "model"),
         (
             {"messages": [{"role": "user", "content": "word " * 9000}]},

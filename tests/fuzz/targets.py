@@ -34,7 +34,9 @@ from attestation.tdx.pem import PemError, decode_pem
 from attestation.tdx.quote import QuoteError, parse_quote
 from attestation.verify import appraise
 from attestation.x509 import CertificateError, parse_certificate, parse_revocation_list
-from tests.fakes import hardware
+from models.gguf import GgufError, parse_gguf
+from models.manifest import ManifestError, catalogue, parse_manifest, render_manifest
+from tests.fakes import gguf, hardware
 from wire import bhttp, frames, ohttp, varint
 
 VECTORS = Path(__file__).parent.parent.parent.parent / "shared" / "vectors"
@@ -58,7 +60,7 @@ def genuine(pattern: str) -> list[bytes]:
 
 def targets() -> list[Target]:
     """Every parser that reads what somebody else sent."""
-    return [*wire_targets(), *snp_targets(), *tdx_targets(), *document_targets()]
+    return [*wire_targets(), *snp_targets(), *tdx_targets(), *document_targets(), *model_targets()]
 
 
 def wire_targets() -> list[Target]:
@@ -177,4 +179,18 @@ def document_targets() -> list[Target]:
         Target("CMW in JSON", decode_record_json, (WrapperError,), [encode_record_json(record)]),
         Target("CMW in CBOR", decode_record_cbor, (WrapperError,), [encode_record_cbor(record)]),
         Target("policy", lambda data: parse_policy(data.decode(errors="replace")), (PolicyError,), [policy]),
+    ]
+
+
+def model_targets() -> list[Target]:
+    """Model files and what is said of them."""
+    manifests = [render_manifest(manifest).encode() for manifest in catalogue().values()]
+    return [
+        Target("GGUF file", parse_gguf, (GgufError,), [gguf.Parts().file()]),
+        Target(
+            "manifest",
+            lambda data: parse_manifest(data.decode(errors="replace")),
+            (ManifestError,),
+            manifests,
+        ),
     ]

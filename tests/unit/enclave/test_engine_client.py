@@ -8,15 +8,21 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import pytest
 
-from enclave.engine.client import BusyError, Engine, EngineGoneError
+from enclave.engine.client import Engine, EngineGoneError
 from enclave.engine.protocol import (
     Begun,
     Cancel,
     Command,
     CommandReader,
+    Conversation,
+    Embed,
+    Embedded,
     Finished,
     FinishReason,
     Generate,
+    Order,
+    PlainText,
+    Progress,
     Ready,
     Rejected,
     Rejection,
@@ -65,39 +71,49 @@ class FakeEngine:
 
 
 @asynccontextmanager
-async def joined(waiting_requests: int) -> AsyncGenerator[tuple[Engine, FakeEngine]]:
+async def joined() -> AsyncGenerator[tuple[Engine, FakeEngine]]:
     """Both ends of a real socketpair."""
     near, far = socket.socketpair()
     reader, writer = await asyncio.open_connection(sock=near)
     far_reader, far_writer = await asyncio.open_connection(sock=far)
     try:
-        yield Engine(reader, writer, waiting_requests=waiting_requests), FakeEngine(far_reader, far_writer)
+        yield Engine(reader, writer), FakeEngine(far_reader, far_writer)
     finally:
         for end in (writer, far_writer):
             end.close()
         await asyncio.gather(*(end.wait_closed() for end in (writer, far_writer)), return_exceptions=True)
 
 
-def play(test: Test, waiting_requests: int = 4) -> None:
-    """Run a test on an event loop of its own, bounded in time."""
+def play(test: Test, *, ready: bool = True) -> None:
+    """Run a test on an event loop of its own, bounded in time; the engine is ready unless told otherwise."""
 
     async def run() -> None:
-        async with asyncio.timeout(SECONDS), joined(waiting_requests) as (engine, fake):
+        async with asyncio.timeout(SECONDS), joined() as (engine, fake):
+            if ready:
+                fake.send(STARTED)
+                await engine.ready()
             await test(engine, fake)
 
     asyncio.run(run())
 
 
-Reports = AsyncIterator[Begun | Text | Finished | Rejected]
+def order(prompt: str, choices: int = 1) -> Order:
+    return Order(
+        identity=bytes(16),
+        prompt=Conversation((Turn(Role.USER, prompt),)),
+        sampling=SAMPLING,
+        max_tokens=9,
+        choices=choices,
+    )
 
 
-def generation(engine: Engine, prompt: str = "?") -> AbstractAsyncContextManager[Reports]:
-    return engine.generation((Turn(Role.USER, prompt),), SAMPLING, max_tokens=9, stop=())
+def generation(engine: Engine, prompt: str = "?") -> AbstractAsyncContextManager[AsyncIterator[Progress]]:
+    return engine.generation(order(prompt))
 
 
-async def answer(engine: Engine, prompt: str = "?") -> list[Report]:
+async def answer(engine: Engine, prompt: str = "?", choices: int = 1) -> list[Progress]:
     """All reports of one generation."""
-    async with generation(engine, prompt) as reports:
+    async with engine.generation(order(prompt, choices)) as reports:
         return [report async for report in reports]
 
 
@@ -110,7 +126,7 @@ def test_ready_is_the_first_report() -> None:
         fake.send(STARTED)
         assert await engine.ready() == STARTED
 
-    play(test)
+    play(test, ready=False)
 
 
 @pytest.mark.parametrize("first", [encode(Begun(1, 1)), b"\0\0\0\1\xc1", b"\xff\xff\xff\xff", b""])
@@ -121,19 +137,17 @@ def test_an_engine_that_does_not_become_ready_is_gone(first: bytes) -> None:
         with pytest.raises(EngineGoneError):
             await engine.ready()
 
-    play(test)
+    play(test, ready=False)
 
 
 def test_a_generation_is_asked_for_as_it_was_wanted_and_its_reports_arrive_in_order() -> None:
     async def test(engine: Engine, fake: FakeEngine) -> None:
-        turns = (Turn(Role.SYSTEM, "be brief"), Turn(Role.USER, "?"))
-        sampling = Sampling(0.7, 0.5, 42)
-        async with engine.generation(turns, sampling, max_tokens=3, stop=("\n",)) as reports:
+        wanted = order("?")
+        async with engine.generation(wanted) as reports:
             command = await fake.generate()
-            assert (command.turns, command.sampling) == (turns, sampling)
-            assert (command.max_tokens, command.stop) == (3, ("\n",))
+            assert command.order == wanted
             number = command.generation
-            sent: list[Report] = [Begun(number, 5), Text(number, "a"), Text(number, "b"), finished(number)]
+            sent: list[Progress] = [Begun(number, 5), Text(number, "a"), Text(number, "b"), finished(number)]
             fake.send(*sent)
             assert [report async for report in reports] == sent
 
@@ -151,107 +165,74 @@ def test_a_rejection_ends_a_generation() -> None:
     play(test)
 
 
-def test_generations_take_their_turns_in_the_order_in_which_they_came() -> None:
+def test_generations_run_beside_each_other_and_each_gets_its_own() -> None:
     async def test(engine: Engine, fake: FakeEngine) -> None:
         asked = [asyncio.ensure_future(answer(engine, prompt)) for prompt in ("one", "two", "three")]
-        for prompt in ("one", "two", "three"):
-            command = await fake.generate()
-            assert command.turns[0].content == prompt
-            fake.send(Begun(command.generation, 1), finished(command.generation))
-        numbers = [reports[-1] for reports in await asyncio.gather(*asked)]
-        assert numbers == [finished(1), finished(2), finished(3)]
+        numbers = [(await fake.generate()).generation for _ in asked]
+        assert len(set(numbers)) == 3
+        for number in reversed(numbers):
+            fake.send(Begun(number, 1))
+        for number in numbers:
+            fake.send(Text(number, str(number)), finished(number))
+        for number, reports in zip(numbers, await asyncio.gather(*asked), strict=True):
+            assert reports == [Begun(number, 1), Text(number, str(number)), finished(number)]
 
     play(test)
 
 
-@pytest.mark.parametrize("waiting_requests", [0, 1, 3])
-def test_no_more_requests_wait_than_may(waiting_requests: int) -> None:
+def test_a_generation_ends_with_its_last_choice() -> None:
     async def test(engine: Engine, fake: FakeEngine) -> None:
-        running = asyncio.ensure_future(answer(engine))
-        await fake.generate()
-        waiting = [asyncio.ensure_future(answer(engine)) for _ in range(waiting_requests)]
-        await asyncio.sleep(0)
-        with pytest.raises(BusyError):
-            await answer(engine)
-        fake.send(finished(1))
-        await running
-        for task in waiting:
-            number = (await fake.generate()).generation
-            fake.send(finished(number))
-            assert await task == [finished(number)]
+        asked = asyncio.ensure_future(answer(engine, choices=2))
+        number = (await fake.generate()).generation
+        sent: list[Progress] = [
+            Begun(number, 1),
+            Finished(number, FinishReason.STOP, 1, 1),
+            Text(number, "a", 0),
+            Finished(number, FinishReason.LENGTH, 1, 0),
+        ]
+        fake.send(*sent)
+        assert await asked == sent
 
-    play(test, waiting_requests)
-
-
-def test_a_place_is_free_again_when_a_generation_has_ended() -> None:
-    async def test(engine: Engine, fake: FakeEngine) -> None:
-        for number in range(1, 4):
-            asked = asyncio.ensure_future(answer(engine))
-            await fake.generate()
-            with pytest.raises(BusyError):
-                await answer(engine)
-            fake.send(finished(number))
-            assert await asked == [finished(number)]
-
-    play(test, waiting_requests=0)
+    play(test)
 
 
 def test_leaving_early_cancels_and_nobody_else_sees_what_was_left() -> None:
     async def test(engine: Engine, fake: FakeEngine) -> None:
-        async def leave() -> None:
-            async with generation(engine) as reports:
-                assert await anext(reports) == Begun(1, 1)
+        async with generation(engine) as reports:
+            number = (await fake.generate()).generation
+            fake.send(Begun(number, 1), Text(number, "not for the next"))
+            assert await anext(reports) == Begun(number, 1)
+        assert await fake.command() == Cancel(number)
+        asked = asyncio.ensure_future(answer(engine, "next"))
+        following = (await fake.generate()).generation
+        fake.send(Text(number, "late"), finished(number, FinishReason.CANCELLED))
+        fake.send(Begun(following, 1), finished(following))
+        assert await asked == [Begun(following, 1), finished(following)]
 
-        leaving, waiting = asyncio.ensure_future(leave()), asyncio.ensure_future(answer(engine, "next"))
-        await fake.generate()
-        fake.send(Begun(1, 1), Text(1, "not for the next"))
-        assert await fake.command() == Cancel(1)
-        assert not leaving.done()
-        fake.send(Text(1, "late"), finished(1, FinishReason.CANCELLED))
-        await leaving
-        assert (await fake.generate()).turns[0].content == "next"
-        fake.send(Begun(2, 1), finished(2))
-        assert await waiting == [Begun(2, 1), finished(2)]
+    play(test)
+
+
+def test_what_has_ended_need_not_be_cancelled() -> None:
+    async def test(engine: Engine, fake: FakeEngine) -> None:
+        for _ in range(2):
+            asked = asyncio.ensure_future(answer(engine))
+            number = (await fake.generate()).generation
+            fake.send(finished(number))
+            assert await asked == [finished(number)]
 
     play(test)
 
 
 def test_a_client_that_goes_away_while_the_engine_works_leaves_it_usable() -> None:
     async def test(engine: Engine, fake: FakeEngine) -> None:
-        begun = asyncio.Event()
-
-        async def wait_for_more() -> None:
-            async with generation(engine) as reports:
-                async for _ in reports:
-                    begun.set()
-
-        leaving = asyncio.ensure_future(wait_for_more())
-        await fake.generate()
-        fake.send(Begun(1, 1))
-        await begun.wait()
-        leaving.cancel()
-        assert await fake.command() == Cancel(1)
-        fake.send(finished(1, FinishReason.CANCELLED))
-        with pytest.raises(asyncio.CancelledError):
-            await leaving
-        asked = asyncio.ensure_future(answer(engine))
-        number = (await fake.generate()).generation
-        fake.send(Begun(number, 1), Text(number, "x"), finished(number))
-        assert await asked == [Begun(number, 1), Text(number, "x"), finished(number)]
-
-    play(test)
-
-
-def test_a_client_that_goes_away_while_its_prompt_is_sent_leaves_the_engine_usable() -> None:
-    async def test(engine: Engine, fake: FakeEngine) -> None:
         leaving = asyncio.ensure_future(answer(engine, "long " * 800_000))
         await asyncio.sleep(0)  # it is more than the socket holds: the task now waits for the engine to read
         leaving.cancel()
         number = (await fake.generate()).generation
         assert await fake.command() == Cancel(number)
-        fake.send(finished(number, FinishReason.CANCELLED))
         with pytest.raises(asyncio.CancelledError):
             await leaving
+        fake.send(finished(number, FinishReason.CANCELLED))
         asked = asyncio.ensure_future(answer(engine))
         number = (await fake.generate()).generation
         fake.send(finished(number))
@@ -260,23 +241,27 @@ def test_a_client_that_goes_away_while_its_prompt_is_sent_leaves_the_engine_usab
     play(test)
 
 
-def test_a_client_that_goes_away_while_it_waits_blocks_nobody() -> None:
+def test_vectors_are_given_to_who_asked() -> None:
     async def test(engine: Engine, fake: FakeEngine) -> None:
-        running, leaving, waiting = (asyncio.ensure_future(answer(engine, text)) for text in ("a", "b", "c"))
-        await fake.generate()
-        leaving.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await leaving
-        fake.send(finished(1))
-        assert await running == [finished(1)]
-        assert (await fake.generate()).turns[0].content == "c"
-        fake.send(finished(2))
-        assert await waiting == [finished(2)]
+        asked = asyncio.ensure_future(engine.embed(bytes(16), (PlainText("?"),)))
+        command = await fake.command()
+        assert command == Embed(1, bytes(16), (PlainText("?"),))
+        fake.send(Embedded(1, (b"vector",), 2))
+        assert await asked == Embedded(1, (b"vector",), 2)
 
     play(test)
 
 
-@pytest.mark.parametrize("last", [b"", b"\0\0\0\1\xc1", encode(Text(99, "another's")), encode(STARTED)])
+@pytest.mark.parametrize(
+    "last",
+    [
+        b"",
+        b"\0\0\0\1\xc1",
+        encode(Text(99, "another's")),
+        encode(STARTED),
+        encode(Finished(1, FinishReason.STOP, 1, 7)),
+    ],
+)
 def test_an_engine_that_ends_or_speaks_nonsense_is_gone(last: bytes) -> None:
     async def test(engine: Engine, fake: FakeEngine) -> None:
         asked = asyncio.ensure_future(answer(engine))
@@ -295,7 +280,8 @@ def test_an_engine_that_ends_or_speaks_nonsense_is_gone(last: bytes) -> None:
 def test_everyone_who_waits_learns_that_the_engine_is_gone() -> None:
     async def test(engine: Engine, fake: FakeEngine) -> None:
         asked = [asyncio.ensure_future(answer(engine)) for _ in range(3)]
-        await fake.generate()
+        for _ in asked:
+            await fake.generate()
         fake.close()
         ended = await asyncio.gather(*asked, return_exceptions=True)
         assert [type(each) for each in ended] == [EngineGoneError] * 3

@@ -9,14 +9,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from enclave.engine.protocol import (
+    MAX_CHOICES,
     MAX_MESSAGE_BYTES,
+    MAX_TOP_LOGPROBS,
     Begun,
     Cancel,
     Command,
     CommandReader,
+    Conversation,
+    Embed,
+    Embedded,
     Finished,
     FinishReason,
     Generate,
+    Order,
+    PlainText,
     ProtocolError,
     Ready,
     Rejected,
@@ -25,7 +32,12 @@ from enclave.engine.protocol import (
     ReportReader,
     Role,
     Sampling,
+    Shape,
     Text,
+    TokenList,
+    TokenLogprob,
+    Tool,
+    ToolCall,
     Turn,
     encode,
 )
@@ -38,20 +50,61 @@ SAMPLINGS = st.builds(
     st.floats(0, 2),
     st.floats(0, 1, exclude_min=True),
     st.integers(0, (1 << 32) - 1),
+    logit_bias=st.lists(st.tuples(st.integers(0, 99), st.floats(-100, 100))).map(tuple),
 )
-TURNS = st.builds(Turn, st.sampled_from(Role), st.text())
-COMMANDS = st.builds(Cancel, NUMBERS) | st.builds(
-    Generate, NUMBERS, st.lists(TURNS).map(tuple), SAMPLINGS, NUMBERS, st.lists(st.text()).map(tuple)
+IDENTITIES = st.binary(min_size=16, max_size=16)
+CALLS = st.lists(st.builds(ToolCall, st.text(), st.text(), st.text()), max_size=2).map(tuple)
+TURNS = st.builds(Turn, st.sampled_from(Role), st.text(), CALLS, st.text())
+TEXTS = st.builds(PlainText, st.text()) | st.builds(
+    TokenList, st.lists(st.integers(0, (1 << 31) - 1)).map(tuple)
 )
+TOOLS = st.lists(st.builds(Tool, st.text(), st.text(), st.text()), max_size=2).map(tuple)
+PROMPTS = TEXTS | st.builds(Conversation, st.lists(TURNS, max_size=3).map(tuple), TOOLS)
+ORDERS = st.builds(
+    Order,
+    identity=IDENTITIES,
+    session=st.just(b"") | IDENTITIES,
+    prompt=PROMPTS,
+    sampling=SAMPLINGS,
+    max_tokens=st.integers(1, 1 << 20),
+    stop=st.lists(st.text(), max_size=4).map(tuple),
+    choices=st.integers(1, MAX_CHOICES),
+    top_logprobs=st.none() | st.integers(0, MAX_TOP_LOGPROBS),
+    shape=st.none() | st.builds(Shape, st.text(), st.text(), st.text()),
+    limit_seconds=st.floats(0.1, 1e6),
+)
+COMMANDS = (
+    st.builds(Cancel, NUMBERS)
+    | st.builds(Generate, NUMBERS, ORDERS)
+    | st.builds(Embed, NUMBERS, IDENTITIES, st.lists(TEXTS, min_size=1, max_size=3).map(tuple))
+)
+WORDS = st.dictionaries(st.text(), st.text())
+TOPS = st.lists(st.tuples(st.binary(), st.floats(-99, 0)), max_size=3).map(tuple)
+LOGPROBS = st.lists(st.builds(TokenLogprob, st.binary(), st.floats(-99, 0), TOPS), max_size=3).map(tuple)
 REPORTS = (
-    st.builds(Ready, NUMBERS, NUMBERS, st.text(), st.dictionaries(st.text(), st.text()))
-    | st.builds(Begun, NUMBERS, NUMBERS)
-    | st.builds(Text, NUMBERS, st.text())
-    | st.builds(Finished, NUMBERS, st.sampled_from(FinishReason), NUMBERS)
-    | st.builds(Rejected, NUMBERS, st.sampled_from(Rejection), NUMBERS)
+    st.builds(Ready, NUMBERS, NUMBERS, st.text(), WORDS, WORDS, NUMBERS, st.booleans())
+    | st.builds(Begun, NUMBERS, NUMBERS, NUMBERS)
+    | st.builds(Text, NUMBERS, st.text(), NUMBERS, LOGPROBS)
+    | st.builds(Finished, NUMBERS, st.sampled_from(FinishReason), NUMBERS, NUMBERS)
+    | st.builds(Rejected, NUMBERS, st.sampled_from(Rejection), NUMBERS, NUMBERS)
+    | st.builds(Embedded, NUMBERS, st.lists(st.binary(), max_size=3).map(tuple), NUMBERS)
 )
-SAMPLING = Sampling(0.5, 0.9, 7)
-GENERATE = Generate(3, (Turn(Role.USER, "a secret"),), SAMPLING, 5, ("secret stop",))
+SECRET_TURN = Turn(Role.USER, "a secret", (ToolCall("secret", "secret", "secret"),), "secret")
+ORDER = Order(
+    identity=bytes(16),
+    prompt=Conversation((SECRET_TURN,), (Tool("secret", "secret", "secret"),)),
+    sampling=Sampling(0.5, 0.9, 7),
+    max_tokens=5,
+    stop=("secret stop",),
+    shape=Shape("secret"),
+)
+GENERATE = Generate(3, ORDER)
+GOOD = {
+    "identity": bytes(16),
+    "prompt": {"type": "text", "text": "?"},
+    "sampling": [1.0, 1.0, 0],
+    "max_tokens": 1,
+}
 
 
 def split(data: bytes, cuts: list[int]) -> list[bytes]:
@@ -108,44 +161,45 @@ def test_garbage_is_refused(body: bytes) -> None:
         {"type": "cancel", "generation": "1"},
         {"type": "cancel", "generation": 1, "more": 1},
         {"type": "text", "generation": 1, "text": "reports are no commands"},
-        {"type": "generate", "generation": 1, "turns": [], "sampling": [0.0, 1.0, 0], "max_tokens": 1},
-        {
-            "type": "generate",
-            "generation": 1,
-            "turns": [["tool", "x"]],
-            "sampling": [0.0, 1.0, 0],
-            "max_tokens": 1,
-            "stop": [],
-        },
-        {
-            "type": "generate",
-            "generation": 1,
-            "turns": [],
-            "sampling": [2.1, 1.0, 0],
-            "max_tokens": 1,
-            "stop": [],
-        },
-        {
-            "type": "generate",
-            "generation": 1,
-            "turns": [],
-            "sampling": [1.0, 0.0, 0],
-            "max_tokens": 1,
-            "stop": [],
-        },
-        {
-            "type": "generate",
-            "generation": 1,
-            "turns": [],
-            "sampling": [1.0, 1.0, 1 << 32],
-            "max_tokens": 1,
-            "stop": [],
-        },
+        {"type": "generate", "generation": 1},
+        {"type": "embed", "generation": 1, "identity": bytes(16), "texts": []},
+        {"type": "embed", "generation": 1, "identity": bytes(15), "texts": [{"type": "text", "text": "a"}]},
+        *(
+            {"type": "generate", "generation": 1, "order": GOOD | bad}
+            for bad in (
+                {"identity": b"short"},
+                {"session": bytes(17)},
+                {"prompt": {"type": "other"}},
+                {"prompt": {"type": "tokens", "tokens": [-1]}},
+                {"prompt": {"type": "conversation", "turns": [["stranger", "x"]]}},
+                {"sampling": [2.1, 1.0, 0]},
+                {"sampling": [1.0, 0.0, 0]},
+                {"sampling": [1.0, 1.0, 1 << 32]},
+                {"sampling": [1.0, 1.0, 0, -1]},
+                {"sampling": [1.0, 1.0, 0, 0, 1.1]},
+                {"sampling": [1.0, 1.0, 0, 0, 0.0, 2.1]},
+                {"sampling": [1.0, 1.0, 0, 0, 0.0, 0.0, 0.0, 0.0]},
+                {"sampling": [1.0, 1.0, 0, 0, 0.0, 0.0, 0.0, 1.0, [[1, 101.0]]]},
+                {"max_tokens": 0},
+                {"choices": 0},
+                {"choices": MAX_CHOICES + 1},
+                {"top_logprobs": MAX_TOP_LOGPROBS + 1},
+                {"limit_seconds": 0.0},
+                {"more": 1},
+            )
+        ),
     ],
 )
 def test_documents_that_are_no_command_are_refused(document: object) -> None:
     with pytest.raises(ProtocolError):
         list(CommandReader().receive(framed(msgspec.msgpack.encode(document))))
+
+
+def test_the_document_that_those_were_made_of_is_a_command() -> None:
+    document = {"type": "generate", "generation": 1, "order": GOOD}
+    (command,) = CommandReader().receive(framed(msgspec.msgpack.encode(document)))
+    assert isinstance(command, Generate)
+    assert command.order.choices == 1
 
 
 def test_commands_are_no_reports() -> None:
@@ -174,8 +228,13 @@ def test_what_came_before_garbage_is_given() -> None:
 
 def test_representations_hold_no_content() -> None:
     shown = (
-        repr(GENERATE) + repr(GENERATE.turns) + repr(Text(1, "a secret")) + str([Turn(Role.SYSTEM, "secret")])
+        repr(GENERATE)
+        + repr(ORDER)
+        + repr([ORDER.prompt, ORDER.sampling, ORDER.shape, SECRET_TURN, PlainText("secret"), TokenList((1,))])
+        + repr(Conversation((SECRET_TURN,)).turns[0].tool_calls)
+        + repr([Tool("secret", "secret", "secret"), Text(1, "a secret"), TokenLogprob(b"secret", 0.0)])
+        + repr([Embed(4, bytes(16), (PlainText("secret"),)), Embedded(4, (b"secret",), 1)])
     )
     assert "secret" not in shown
-    assert "Generate(3)" in shown
+    assert "generation=3" in shown
     assert "Turn(user)" in shown

@@ -5,7 +5,7 @@ import errno
 import json
 import subprocess
 import sys
-from dataclasses import fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass
 from enum import Enum
 from typing import get_args, get_type_hints
 
@@ -24,11 +24,26 @@ from enclave.events import (
     Started,
     Stopped,
     Unprotected,
+    Worked,
     log,
     render,
 )
 from enclave.protection import Protection
 
+WORKED = Worked(
+    requests=9,
+    rejected=1,
+    cut=2,
+    waiting=3,
+    slots=4,
+    prompt_tokens=1024,
+    cached_tokens=0,
+    completion_tokens=2048,
+    steps=1024,
+    rows_per_decode=7,
+    busy_percent=88,
+    longest_step_milliseconds=90,
+)
 EVENTS: tuple[tuple[Event, dict[str, int | str]], ...] = (
     (Started(Part.SESSION, simulated=True), {"event": "Started", "part": "session", "simulated": True}),
     (
@@ -41,6 +56,7 @@ EVENTS: tuple[tuple[Event, dict[str, int | str]], ...] = (
     (EvidenceFailed(8), {"event": "EvidenceFailed", "epoch": 8}),
     (Exchanged(Outcome.ANSWERED, 200), {"event": "Exchanged", "outcome": "answered", "status": 200}),
     (Crashed(Part.ENGINE), {"event": "Crashed", "part": "engine"}),
+    (WORKED, {"event": "Worked"} | asdict(WORKED)),
 )
 
 PROGRAM = """
@@ -97,3 +113,19 @@ def test_uncaught_exceptions_leave_an_event_and_no_message() -> None:
     assert done.returncode == 1
     assert done.stdout == ""
     assert done.stderr.splitlines() == [render(Crashed(Part.ENGINE))] * 2
+
+
+LOUD = """
+import ctypes
+from enclave.events import Rotated, log, nothing_but_events
+nothing_but_events()
+libc = ctypes.CDLL(None)
+libc.dprintf(2, b"a library prints the secret prompt")
+log(Rotated(3))
+"""
+
+
+def test_what_a_library_prints_does_not_reach_standard_error() -> None:
+    run = subprocess.run([sys.executable, "-c", LOUD], capture_output=True, text=True, check=True)
+    assert json.loads(run.stderr) == {"event": "Rotated", "epoch": 3}
+    assert run.stdout == ""

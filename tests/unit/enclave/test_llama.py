@@ -1,61 +1,63 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The real model in the real library: tokens, greedy answers, and memory that is wiped."""
+"""The real model in the real library: a sequence depends on nobody else, and nothing of it stays."""
 
+import random
 from functools import cache
+from itertools import pairwise
+from pathlib import Path
 
+import numpy as np
 import pytest
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
 
 from enclave.engine import llama
-from enclave.engine.protocol import Role, Sampling, Turn
-from enclave.engine.template import ChatTemplate
+from enclave.engine.check import check_library, check_model
+from enclave.engine.protocol import Sampling
+from enclave.engine.sampling import Candidates, Chooser, GrammarError, Logits, likeliest, log_probabilities
 from models.fetch import weights_path
 from models.manifest import find_manifest
 
-GREEDY = Sampling(0.0, 1.0, 0)
-CONTEXT_TOKENS = 256
-# The vocabulary of this model lacks a token for some bytes, all of them of control or unassigned characters.
-PRINTED = st.characters(
-    max_codepoint=0x1FFFF, categories=["L", "M", "N", "P", "S", "Zs"], exclude_characters="<"
-)
-QUESTION = "Say hello in French."
+CONTEXT_TOKENS, SLOTS = 512, 3
+# More than one thread is a matter of the machine; tests take what there is.
+THREADS = (1, 2)
 
 
 @cache
-def model() -> llama.Model:
-    """The default model, loaded once."""
+def path() -> str:
+    return str(weights_path(find_manifest("smollm2-135m-instruct")))
+
+
+@cache
+def model(threads: int = 1) -> llama.Model:
+    """The default model with some slots, loaded once for each number of threads."""
     llama.load_backends()
-    path = str(weights_path(find_manifest("smollm2-135m-instruct")))
-    return llama.Model(path, context_tokens=CONTEXT_TOKENS, threads=1)
+    return llama.Model(path(), context_tokens=CONTEXT_TOKENS, threads=threads, slots=SLOTS)
 
 
-def prompt(question: str = QUESTION) -> list[int]:
-    template = ChatTemplate(model().chat_template, begin=model().begin_text(), end=model().end_text())
-    return model().tokenize(template.render((Turn(Role.USER, question),)))
+def words(seed: int, count: int) -> list[int]:
+    """A prompt of so many tokens that is like no other."""
+    numbers = random.Random(seed)
+    return [numbers.randrange(100, 40000) for _ in range(count)]
 
 
-def answer(tokens: list[int], sampling: Sampling = GREEDY, most: int = 12) -> list[int]:
-    """Some tokens of an answer; the sequence stays in memory."""
-    for _ in model().prefill(tokens):
-        pass
-    chosen: list[int] = []
-    with llama.sampler(sampling) as sampler:
-        while len(chosen) < most and not model().is_end(token := model().sample(sampler)):
-            chosen.append(token)
-            model().append(token)
-    return chosen
+def prefill(made: llama.Model, slot: int, prompt: list[int]) -> Logits:
+    """Decode what a slot does not hold yet of a prompt, on the grid."""
+    grid, logits = llama.CHUNK_TOKENS, None
+    start = made.length(slot)
+    borders = [start, *range((start // grid + 1) * grid, len(prompt), grid), len(prompt)]
+    for first, stop in pairwise(borders):
+        tokens = np.array(prompt[first:stop], np.int32)
+        logits = made.prefill(slot, tokens, last=stop == len(prompt))
+    assert logits is not None
+    return logits.copy()
 
 
-def wiped_answer(tokens: list[int], sampling: Sampling = GREEDY) -> list[int]:
-    try:
-        return answer(tokens, sampling)
-    finally:
-        model().wipe()
-
-
-def text(tokens: list[int]) -> str:
-    return b"".join(map(model().piece, tokens)).decode()
+def alone(made: llama.Model, prompt: list[int], count: int) -> tuple[list[int], list[Logits]]:
+    """A greedy answer of a sequence that has the model for itself, and the logits of every step."""
+    rows = [prefill(made, 0, prompt)]
+    for _ in range(count - 1):
+        rows.append(made.decode([int(rows[-1].argmax())])[0].copy())
+    made.wipe(0)
+    return [int(row.argmax()) for row in rows], rows
 
 
 def test_weights_that_are_none_are_refused() -> None:
@@ -64,74 +66,241 @@ def test_weights_that_are_none_are_refused() -> None:
         llama.Model("/dev/null", context_tokens=64, threads=1)
 
 
-def test_the_context_is_as_large_as_was_asked_for() -> None:
-    assert model().context_tokens == CONTEXT_TOKENS
+def test_the_library_and_the_model_pass_their_own_check() -> None:
+    model()
+    assert check_library() in ("haswell", "zen4", "sapphirerapids")
+    check_model(model())
+    assert [model().length(slot) for slot in range(SLOTS)] == [0] * SLOTS
 
 
-def test_the_weights_hold_their_template_and_its_markers() -> None:
-    assert "<|im_start|>" in model().chat_template
-    assert (model().begin_text(), model().end_text()) == ("<|im_start|>", "<|im_end|>")
+def test_there_are_as_many_slots_as_there_is_memory_for() -> None:
+    one = model().memory_bytes // (SLOTS + 1)
+    fitting = llama.Model(path(), context_tokens=512, threads=1, slots=9, memory_bytes=3 * one)
+    assert (fitting.slots, fitting.context_tokens, fitting.memory_bytes) == (2, 512, 3 * one)
+    with pytest.raises(llama.EngineError, match="not enough memory"):
+        llama.Model(path(), context_tokens=512, threads=1, slots=9, memory_bytes=2 * one - 1)
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
-@given(st.text(PRINTED))
-@example("def f():\n\treturn 'naïve 日本語 🎻'\n")
-def test_the_pieces_of_its_tokens_are_the_text(written: str) -> None:
-    assert text(model().tokenize(written)) == written
+@pytest.mark.parametrize(("threads", "lengths"), [(1, (70, 262, 20, 254)), (2, (262, 20, 30))])
+def test_a_greedy_answer_in_a_full_batch_is_the_answer_alone_token_for_token(
+    threads: int, lengths: tuple[int, ...]
+) -> None:
+    """With arrivals while others generate, holes, moves, and prompts on both sides of 256 tokens."""
+    made = model(threads)
+    count = 4
+    prompts = [words(seed, length) for seed, length in enumerate(lengths)]
+    expected = [alone(made, prompt, count)[0] for prompt in prompts]
+    answers: dict[int, list[int]] = {}
+    holding: list[int] = []  # which prompt generates in which slot
+    waiting = list(range(len(prompts)))
+    while waiting or holding:
+        if waiting and len(holding) < SLOTS - 1:
+            arriving = waiting.pop(0)
+            answers[arriving] = [int(prefill(made, len(holding), prompts[arriving]).argmax())]
+            holding.append(arriving)
+        rows = made.decode([answers[who][-1] for who in holding])
+        for who, row in zip(holding, rows, strict=True):
+            answers[who].append(int(row.argmax()))
+        done = next((slot for slot, who in enumerate(holding) if len(answers[who]) == count), None)
+        if done is not None:
+            last = len(holding) - 1
+            made.wipe(done)
+            if done != last:
+                made.move(last, done)
+                holding[done] = holding[last]
+            holding.pop()
+    assert [answers[who] for who in range(len(prompts))] == expected
 
 
-def test_a_character_of_several_bytes_may_be_several_tokens() -> None:
-    tokens = model().tokenize("🎻")
-    assert len(tokens) > 1
-    assert text(tokens) == "🎻"
+@pytest.mark.parametrize("threads", THREADS)
+def test_a_long_sequence_alone_is_not_split_among_threads(threads: int) -> None:
+    """The guard: above 256 cells a row never goes alone, and gives what it gives beside another."""
+    made = model(threads)
+    prompt, other = words(1, 260), words(2, 20)
+    tokens, rows = alone(made, prompt, 3)
+    together = [prefill(made, 0, prompt)]
+    prefill(made, 1, other)
+    for token in tokens[:-1]:
+        together.append(made.decode([token, other[0]])[0].copy())
+    for slot in (0, 1):
+        made.wipe(slot)
+    assert all(np.array_equal(one, two) for one, two in zip(rows, together, strict=True))
 
 
-def test_markers_are_single_tokens_without_text() -> None:
-    tokens = model().tokenize("<|im_start|>user\nhi<|im_end|>")
-    assert text(tokens) == "user\nhi"
-    assert model().is_end(tokens[-1])
-    assert not model().is_end(tokens[1])
+def test_other_peoples_texts_change_no_bit_of_a_sequences_logits() -> None:
+    made, prompt = model(), words(3, 90)
+    tokens, _ = alone(made, prompt, 4)
+
+    def beside(seed: int) -> list[Logits]:
+        rows = [prefill(made, 0, prompt)]
+        others = [words(seed + slot, 40 + slot) for slot in range(1, SLOTS)]
+        for slot, other in enumerate(others, 1):
+            prefill(made, slot, other)
+        for step, token in enumerate(tokens[:-1]):
+            rows.append(made.decode([token, *(other[step] for other in others)])[0].copy())
+        for slot in range(SLOTS):
+            made.wipe(slot)
+        return rows
+
+    assert np.array_equal(np.stack(beside(100)), np.stack(beside(200)))
 
 
-def test_a_prompt_is_decoded_in_steps_of_a_fixed_size() -> None:
-    tokens = model().tokenize("word " * 150)[:150]
+def test_a_restored_sequence_goes_on_as_if_nothing_had_been() -> None:
+    made, prompt = model(), words(4, 150)
+    _, expected = alone(made, prompt, 3)
+    first = prefill(made, 0, prompt)
+    state = made.save(0)
+    made.wipe(0)
+    prefill(made, 0, words(5, 30))
+    made.restore(1, state, len(prompt))
+    rows = made.decode([7, int(first.argmax())])
+    assert np.array_equal(rows[1], expected[1])
+    for slot in (0, 1):
+        made.wipe(slot)
+
+
+def test_a_sequence_that_was_cut_goes_on_from_there() -> None:
+    made, prompt = model(), words(6, 100)
+    expected = prefill(made, 0, prompt)
+    made.wipe(0)
+    prefill(made, 0, [*prompt[:64], *words(7, 80)])
+    made.cut(0, 64)
+    assert np.array_equal(prefill(made, 0, prompt), expected)
+    made.wipe(0)
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_wiped_slot_leaves_no_keys_and_values_in_memory(cut: bool) -> None:
+    made = model()
+    prefill(made, 2, words(8, 150))
+    needles = hidden_needles(made.save(2))
+    assert [occurrences(needle) for needle in needles] == [1] * len(needles)
+    if cut:
+        made.cut(2, 10)
+    made.wipe(2)
+    made.scrub()
+    assert [occurrences(needle) for needle in needles] == [0] * len(needles)
+
+
+def test_a_move_leaves_nothing_where_it_came_from() -> None:
+    made = model()
+    prefill(made, 2, words(9, 100))
+    needles = hidden_needles(made.save(2))
+    made.move(2, 0)
+    assert [occurrences(needle) for needle in needles] == [1] * len(needles)
+    made.wipe(0)
+    assert (made.length(0), made.length(2)) == (0, 0)
+    assert [occurrences(needle) for needle in needles] == [0] * len(needles)
+
+
+def hidden_needles(state: bytearray) -> list[bytes]:
+    """Some pieces of keys and values with all bits turned, so that the search does not find itself."""
+    places = [len(state) * share // 1000 for share in (137, 411, 853)]
+    needles = [bytes(255 - byte for byte in state[place : place + 48]) for place in places]
+    state[:] = bytes(len(state))
+    return needles
+
+
+def occurrences(hidden: bytes) -> int:
+    """How often a needle is in this process's memory."""
+    found = 0
+    spans = [line.split()[:2] for line in Path("/proc/self/maps").read_text("utf-8").splitlines()]
+    with Path("/proc/self/mem").open("rb", buffering=0) as memory:
+        for span, access in spans:
+            if not access.startswith("rw"):
+                continue
+            start, end = (int(border, 16) for border in span.split("-"))
+            memory.seek(start)
+            block = bytearray(end - start)
+            read = memory.readinto(block) or 0
+            array = np.frombuffer(block, np.uint8)
+            np.invert(array, out=array)
+            found += block[:read].count(hidden)
+            array[:] = 0
+    return found
+
+
+def chooser(sampling: Sampling, grammar: str | None = None) -> Chooser:
+    made = model()
+    return Chooser(
+        made.vocabulary, Candidates(made.vocabulary.size), sampling, most=CONTEXT_TOKENS, grammar=grammar
+    )
+
+
+def chosen(sampling: Sampling, logits: Logits, count: int = 5) -> list[int | None]:
+    choosing = chooser(sampling)
     try:
-        assert sum(1 for _ in model().prefill(tokens)) == 3
+        return [choosing.choose(logits) for _ in range(count)]
     finally:
-        model().wipe()
+        choosing.close()
 
 
-def test_a_greedy_answer_is_the_same_every_time() -> None:
-    first = wiped_answer(prompt())
-    assert len(first) > 3
-    assert "onjour" in text(first)
-    assert wiped_answer(prompt()) == first
+@cache
+def row() -> Logits:
+    made = model()
+    logits = prefill(made, 0, made.vocabulary.tokenize("The capital of France is", markers=False))
+    made.wipe(0)
+    return logits
 
 
-def test_an_answer_does_not_depend_on_what_was_wiped() -> None:
-    first = wiped_answer(prompt())
-    other = wiped_answer(prompt("Name three colours."))
-    assert other != first
-    assert wiped_answer(prompt()) == first
+def test_without_temperature_the_likeliest_token_is_chosen() -> None:
+    assert set(chosen(Sampling(temperature=0), row())) == {int(row().argmax())}
 
 
-def test_without_a_wipe_an_answer_continues_what_came_before() -> None:
-    try:
-        answer(prompt("My name is Wilhelmina. Remember it."))
-        continued = answer(prompt("What is my name?"))
-    finally:
-        model().wipe()
-    assert wiped_answer(prompt("What is my name?")) != continued
+def test_a_seed_decides_what_is_sampled() -> None:
+    answers = [chosen(Sampling(1.5, seed=seed), row(), 12) for seed in (1, 1, 2)]
+    assert answers[0] == answers[1] != answers[2]
 
 
-def test_a_sequence_longer_than_the_context_is_refused_and_leaves_the_model_usable() -> None:
-    first = wiped_answer(prompt())
-    with pytest.raises(llama.EngineError, match="cannot decode"):
-        wiped_answer(model().tokenize("word " * (CONTEXT_TOKENS + 64)))
-    assert wiped_answer(prompt()) == first
+@pytest.mark.parametrize("narrow", [Sampling(2, top_k=1), Sampling(2, 1e-6), Sampling(2, min_p=1.0)])
+def test_what_narrows_the_choice_narrows_it(narrow: Sampling) -> None:
+    assert set(chosen(narrow, row())) == {int(row().argmax())}
 
 
-def test_a_seed_decides_a_sampled_answer() -> None:
-    answers = [wiped_answer(prompt(), Sampling(1.5, 1.0, seed)) for seed in (1, 1, 2, 3)]
-    assert answers[0] == answers[1]
-    assert len({tuple(tokens) for tokens in answers}) > 1
+def test_a_bias_decides() -> None:
+    best = int(row().argmax())
+    before = row().copy()
+    assert best not in chosen(Sampling(temperature=0, logit_bias=((best, -100.0),)), row())
+    assert set(chosen(Sampling(temperature=0, logit_bias=((99, 100.0),)), row())) == {99}
+    assert set(chosen(Sampling(seed=3, logit_bias=((99, 100.0),)), row())) == {99}
+    assert np.array_equal(row(), before), "others' logits are left alone"
+
+
+@pytest.mark.parametrize(
+    "penalised",
+    [
+        Sampling(0, frequency_penalty=2.0),
+        Sampling(0, presence_penalty=2.0),
+        Sampling(0, repeat_penalty=2.0),
+    ],
+)
+def test_penalties_wear_off_what_was_said(penalised: Sampling) -> None:
+    flat = np.zeros_like(row())
+    flat[[7, 8]] = 1.5, 1.0
+    assert chosen(penalised, flat, 2) == [7, 8]
+    assert chosen(Sampling(temperature=0), flat, 2) == [7, 7]
+
+
+def test_a_grammar_is_kept_to_and_comes_to_an_end() -> None:
+    choosing, vocabulary = chooser(Sampling(seed=5), 'root ::= "yes" | "no"'), model().vocabulary
+    said = b""
+    for _ in range(5):
+        token = choosing.choose(row())
+        assert token is not None
+        if vocabulary.is_end(token):
+            break
+        said += vocabulary.piece(token)
+    choosing.close()
+    assert said in (b"yes", b"no")
+
+
+def test_what_is_no_grammar_is_refused() -> None:
+    with pytest.raises(GrammarError):
+        chooser(Sampling(), "root ::= (")
+
+
+def test_probabilities_are_those_of_the_logits() -> None:
+    made = log_probabilities(row())
+    assert np.isclose(np.exp(made.astype(np.float64)).sum(), 1, atol=1e-4)
+    assert likeliest(made, 0) == []
+    assert likeliest(made, 3) == [int(token) for token in np.argsort(-made, kind="stable")[:3]]

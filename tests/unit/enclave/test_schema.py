@@ -22,7 +22,17 @@ WRONG: list[tuple[dict[str, object], str]] = [
     ({"messages": []}, "messages"),
     ({"messages": MESSAGES * 1025}, "messages"),
     ({"messages": "?"}, "messages"),
-    ({"messages": [{"role": "tool", "content": "?"}]}, "messages[0].role"),
+    ({"messages": [{"role": "robot", "content": "?"}]}, "messages[0].role"),
+    ({"messages": [{"content": "?"}]}, "messages[0].role"),
+    ({"messages": [{"role": "tool", "content": "?"}]}, "messages[0].tool_call_id"),
+    ({"messages": [{"role": "assistant"}]}, "messages[0]"),
+    ({"messages": [{"role": "assistant", "content": None}]}, "messages[0]"),
+    ({"messages": [{"role": "assistant", "content": "a", "refusal": "no"}]}, "messages[0].refusal"),
+    ({"messages": [{"role": "assistant", "tool_calls": []}]}, "messages[0].tool_calls"),
+    (
+        {"messages": [{"role": "assistant", "tool_calls": [{"id": "a", "type": "x"}]}]},
+        "messages[0].tool_calls[0].type",
+    ),
     ({"messages": [{"role": "user", "content": None}]}, "messages[0].content"),
     ({"messages": [{"role": "user", "content": []}]}, "messages[0].content"),
     (
@@ -55,8 +65,36 @@ WRONG: list[tuple[dict[str, object], str]] = [
     ({"stop": "x" * 257}, "stop"),
     ({"stop": ["a"] * 5}, "stop"),
     ({"stop": ["a", ""]}, "stop[1]"),
-    ({"n": 2}, "n"),
+    ({"n": 0}, "n"),
+    ({"n": 9}, "n"),
     ({"n": True}, "n"),
+    ({"frequency_penalty": 2.5}, "frequency_penalty"),
+    ({"presence_penalty": -2.5}, "presence_penalty"),
+    ({"repetition_penalty": 0}, "repetition_penalty"),
+    ({"repetition_penalty": 2.5}, "repetition_penalty"),
+    ({"top_k": -1}, "top_k"),
+    ({"top_k": 1.5}, "top_k"),
+    ({"min_p": 1.5}, "min_p"),
+    ({"logit_bias": {"a": 1}}, "logit_bias"),
+    ({"logit_bias": {"-1": 1}}, "logit_bias"),
+    ({"logit_bias": {"1": 101}}, "logit_bias"),
+    ({"logit_bias": {"1": "2"}}, "logit_bias"),
+    ({"logit_bias": {str(token): 0 for token in range(1025)}}, "logit_bias"),
+    ({"logprobs": 1}, "logprobs"),
+    ({"top_logprobs": 21}, "top_logprobs"),
+    ({"top_logprobs": -1}, "top_logprobs"),
+    ({"response_format": {"type": "xml"}}, "response_format.type"),
+    ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
+    (
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "a b", "schema": {}}}},
+        "response_format.json_schema.name",
+    ),
+    ({"tools": []}, "tools"),
+    ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
+    ({"tools": [{"type": "function", "function": {"name": ""}}]}, "tools[0].function.name"),
+    ({"tools": [{"type": "function", "function": {"name": "f"}}] * 129}, "tools"),
+    ({"tool_choice": "maybe"}, "tool_choice"),
+    ({"parallel_tool_calls": "yes"}, "parallel_tool_calls"),
 ]
 
 
@@ -105,10 +143,18 @@ def test_forms_of_stop(stop: object, expected: tuple[str, ...]) -> None:
     assert parse(stop=stop).stops == expected
 
 
-@pytest.mark.parametrize("role", Role)
-def test_messages_are_turns(role: Role) -> None:
-    request = parse(messages=[{"role": role.value, "content": "hello"}])
-    assert request.messages[0].turn() == Turn(role, "hello")
+@pytest.mark.parametrize(
+    ("role", "turn"),
+    [
+        ("system", Turn(Role.SYSTEM, "hello")),
+        ("developer", Turn(Role.SYSTEM, "hello")),
+        ("user", Turn(Role.USER, "hello")),
+        ("assistant", Turn(Role.ASSISTANT, "hello")),
+    ],
+)
+def test_messages_are_turns(role: str, turn: Turn) -> None:
+    request = parse(messages=[{"role": role, "content": "hello"}])
+    assert request.messages[0].turn() == turn
 
 
 def test_parts_of_a_message_are_joined() -> None:
@@ -121,8 +167,9 @@ def test_parts_of_a_message_are_joined() -> None:
 @pytest.mark.parametrize(
     ("parameters", "param"),
     [
-        ({"logit_bias": {"1": 2}}, "logit_bias"),
-        ({"tools": []}, "tools"),
+        ({"user": "me"}, "user"),
+        ({"service_tier": "auto"}, "service_tier"),
+        ({"response_format": {"type": "text", "schema": {}}}, "response_format.schema"),
         ({"stream_options": {"obfuscate": True}}, "stream_options.obfuscate"),
         ({"messages": [*MESSAGES, {"role": "user", "content": "?", "name": "n"}]}, "messages[1].name"),
         (

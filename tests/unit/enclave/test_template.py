@@ -3,7 +3,7 @@
 
 import pytest
 
-from enclave.engine.protocol import Role, Turn
+from enclave.engine.protocol import Conversation, Role, Tool, ToolCall, Turn
 from enclave.engine.template import ChatTemplate, TemplateRefusedError
 
 SMOLLM2 = (
@@ -17,7 +17,7 @@ TURNS = (Turn(Role.USER, SECRET),)
 
 
 def render(source: str, turns: tuple[Turn, ...] = TURNS) -> str:
-    return ChatTemplate(source, begin="<s>", end="</s>").render(turns)
+    return ChatTemplate(source, begin="<s>", end="</s>").render(Conversation(turns))
 
 
 def test_a_conversation_is_written_as_the_model_was_taught() -> None:
@@ -88,7 +88,7 @@ def test_a_conversation_that_the_template_refuses_is_refused_without_detail() ->
 
 
 @pytest.mark.parametrize(
-    "name", ["tools", "messages[0].name", "messages[7]", "messages[0]['tool_calls']", "open"]
+    "name", ["documents", "messages[0].name", "messages[7]", "messages[0]['tool_calls']", "open"]
 )
 def test_what_is_not_defined_is_refused(name: str) -> None:
     with pytest.raises(TemplateRefusedError):
@@ -111,4 +111,44 @@ def test_an_expression_that_fails_refuses_the_conversation(expression: str) -> N
 
 
 def test_what_is_not_defined_can_be_asked_for() -> None:
-    assert render("{% if tools is defined %}tools{% else %}none{% endif %}") == "none"
+    assert render("{% if documents is defined %}some{% else %}none{% endif %}") == "none"
+    assert render("{% if tools %}tools{% else %}none{% endif %}") == "none"
+
+
+WITH_TOOLS = (
+    "{% if tools %}{{ tools|tojson }}{% endif %}{% for message in messages %}{% if message.tool_calls %}"
+    "{% for call in message.tool_calls %}{% if loop.index > 2 %}{% break %}{% endif %}"
+    "{{ call.function.name }}({{ call.function.arguments|tojson }}){% endfor %}{% else %}"
+    "{{ message.role }}:{{ message.content }};{% endif %}{% endfor %}"
+)
+WEATHER = Tool("weather", "It's <how>", '{"type": "object"}')
+
+
+def test_tools_and_calls_are_written_as_the_model_was_taught() -> None:
+    call = ToolCall("c1", "weather", '{"city": "Köln"}')
+    turns = (
+        *TURNS,
+        Turn(Role.ASSISTANT, "", (call, call, call)),
+        Turn(Role.TOOL, "rain", tool_call_id="c1"),
+    )
+    template = ChatTemplate(WITH_TOOLS, begin="", end="")
+    assert template.takes_tools
+    assert template.render(Conversation(turns, (WEATHER,))) == (
+        '[{"type": "function", "function": {"name": "weather", "description": "It\'s <how>", '
+        '"parameters": {"type": "object"}}}]'
+        f'user:{SECRET};weather({{"city": "Köln"}})weather({{"city": "Köln"}})tool:rain;'
+    )
+
+
+def test_tools_for_a_template_that_knows_none_are_refused() -> None:
+    template = ChatTemplate(SMOLLM2, begin="", end="")
+    assert not template.takes_tools
+    with pytest.raises(TemplateRefusedError):
+        template.render(Conversation(TURNS, (WEATHER,)))
+
+
+@pytest.mark.parametrize("arguments", ["", "{", "not json"])
+def test_arguments_that_are_no_json_are_refused(arguments: str) -> None:
+    turns = (*TURNS, Turn(Role.ASSISTANT, "", (ToolCall("c1", "f", arguments),)))
+    with pytest.raises(TemplateRefusedError):
+        ChatTemplate(WITH_TOOLS, begin="", end="").render(Conversation(turns))

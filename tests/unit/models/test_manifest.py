@@ -5,7 +5,16 @@ from importlib import resources
 
 import pytest
 
-from models.manifest import ManifestError, WheelSource, catalogue, find_manifest, parse_manifest
+from models.manifest import (
+    Address,
+    ManifestError,
+    ToolFormat,
+    WheelSource,
+    catalogue,
+    find_manifest,
+    parse_manifest,
+    render_manifest,
+)
 
 DIGEST = "ab" * 32
 FIELDS = {
@@ -44,7 +53,59 @@ def test_every_fact_of_the_text_is_in_the_manifest() -> None:
     assert (manifest.architecture, manifest.quantisation) == ("llama", "Q4_1")
     assert (manifest.size_bytes, manifest.context_tokens) == (123, 2048)
     assert manifest.digest == bytes.fromhex(DIGEST)
-    assert manifest.source == WheelSource("llm-tiny", "1.2.3", "cd" * 32, "llm_tiny/weights.gguf")
+    assert manifest.source == (WheelSource("llm-tiny", "1.2.3", "cd" * 32, "llm_tiny/weights.gguf"),)
+    assert (manifest.template, manifest.tools) == (None, ToolFormat.NONE)
+
+
+def test_template_and_tools() -> None:
+    manifest = parse_manifest(toml(FIELDS | {"template_sha256": f'"{"ef" * 32}"', "tools": '"tagged"'}))
+    assert (manifest.template, manifest.tools) == (b"\xef" * 32, ToolFormat.TAGGED)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"template_sha256": '"ef"'}, '"template_sha256" of the manifest must be a SHA-256 or "none"'),
+        ({"template_sha256": "1"}, '"template_sha256" of the manifest'),
+        ({"tools": '"all"'}, '"tools" of the manifest must be one of none, tagged'),
+        ({"tools": "true"}, '"tools" of the manifest'),
+        ({"tools": '"tagged"'}, "without a chat template has no tools"),
+    ],
+)
+def test_template_and_tools_of_another_form_are_refused(fields: dict[str, str], message: str) -> None:
+    with pytest.raises(ManifestError, match=message):
+        parse_manifest(toml(FIELDS | fields))
+
+
+@pytest.mark.parametrize("source", ["https://weights.example/a.gguf", "/data/a b.gguf"])
+def test_a_source_may_be_an_address_or_a_path(source: str) -> None:
+    assert parse_manifest(toml(FIELDS | {"source": f'"{source}"'})).source == Address(source)
+
+
+def test_a_source_may_be_parts() -> None:
+    part = "[[source]]\n" + toml(SOURCE)
+    assert (
+        parse_manifest(toml(FIELDS) + part * 2).source
+        == (WheelSource("llm-tiny", "1.2.3", "cd" * 32, "llm_tiny/weights.gguf"),) * 2
+    )
+    with pytest.raises(ManifestError, match="1 to 64 parts"):
+        parse_manifest(toml(FIELDS) + part * 65)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        with_source(),
+        toml(FIELDS),
+        toml(FIELDS | {"source": '"https://weights.example/a"'}),
+        toml(FIELDS | {"template_sha256": f'"{"ef" * 32}"', "tools": '"tagged"'}),
+        toml(FIELDS | {"title": '"\\"quoted\\" \\\\ é"'}),
+        toml(FIELDS) + ("[[source]]\n" + toml(SOURCE)) * 3,
+    ],
+)
+def test_a_manifest_that_is_rendered_is_read_back(text: str) -> None:
+    manifest = parse_manifest(text)
+    assert parse_manifest(render_manifest(manifest)) == manifest
 
 
 def test_a_source_is_not_required() -> None:
@@ -117,9 +178,11 @@ def test_sources_that_could_say_something_else_to_pip_are_refused(key: str, valu
         parse_manifest(with_source(**{key: value}))
 
 
-@pytest.mark.parametrize("source", ["true", '"https://weights.example"', "[]", "1"])
-def test_a_source_that_is_no_table_is_refused(source: str) -> None:
-    with pytest.raises(ManifestError, match=r"\[source\] must be a table"):
+@pytest.mark.parametrize(
+    "source", ["true", "[]", "1", "[1]", '"http://weights.example"', '"weights.gguf"', '"https://a b"', '""']
+)
+def test_a_source_of_another_form_is_refused(source: str) -> None:
+    with pytest.raises(ManifestError, match="source"):
         parse_manifest(toml(FIELDS | {"source": source}))
 
 
@@ -141,8 +204,8 @@ def test_the_default_model_has_the_facts_of_its_file() -> None:
     assert manifest.digest.hex() == "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
     assert (manifest.size_bytes, manifest.context_tokens) == (98362432, 8192)
     assert (manifest.licence, manifest.quantisation) == ("Apache-2.0", "Q4_1")
-    assert manifest.source is not None
-    assert manifest.source.member.endswith(".gguf")
+    assert isinstance(manifest.source, tuple)
+    assert [part.member.endswith(".gguf") for part in manifest.source] == [True]
 
 
 def test_an_unknown_name_is_answered_with_the_names_there_are() -> None:

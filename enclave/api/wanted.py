@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is wanted of the engine, whichever path it was asked on."""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from enclave.api import shapes
+from enclave.api.caller import Caller
+from enclave.api.errors import Params
+from enclave.api.parameters import Choice, Function, Sampled, invalid, unsupported
+from enclave.api.shapes import CALL_END
+from enclave.engine.protocol import Order, Prompt, Sampling, Shape, Tool
+from models.manifest import Manifest, ToolFormat
+
+CHAT_PARAMS = Params()
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """Tools of one request: what the template shows, which calls are looked for, which are demanded."""
+
+    tools: tuple[Tool, ...] = field(default=(), repr=False)
+    names: frozenset[str] = field(default=frozenset(), repr=False)
+    shape: Shape | None = field(default=None, repr=False)
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One request to the engine."""
+
+    prompt: Prompt = field(repr=False)
+    sampling: Sampling = field(repr=False)
+    max_tokens: int
+    stop: tuple[str, ...] = field(default=(), repr=False)
+    choices: int = 1
+    top_logprobs: int | None = None
+    shape: Shape | None = field(default=None, repr=False)
+    offered: frozenset[str] = field(default=frozenset(), repr=False)
+    params: Params = CHAT_PARAMS
+
+    def order(self, caller: Caller) -> Order:
+        """The order as the engine takes it."""
+        return Order(
+            identity=caller.identity,
+            session=caller.session,
+            prompt=self.prompt,
+            sampling=self.sampling,
+            max_tokens=self.max_tokens,
+            stop=self.stop,
+            choices=self.choices,
+            top_logprobs=self.top_logprobs,
+            shape=self.shape,
+        )
+
+
+def sampling_of(request: Sampled) -> Sampling:
+    """How tokens are chosen; without a seed a fresh one."""
+    biases = {int(token): bias for token, bias in (request.logit_bias or {}).items()}
+    return Sampling(
+        temperature=1.0 if request.temperature is None else request.temperature,
+        top_p=1.0 if request.top_p is None else request.top_p,
+        seed=secrets.randbits(32) if request.seed is None else request.seed,
+        top_k=request.top_k or 0,
+        min_p=request.min_p or 0.0,
+        frequency_penalty=request.frequency_penalty or 0.0,
+        presence_penalty=request.presence_penalty or 0.0,
+        repeat_penalty=1.0 if request.repetition_penalty is None else request.repetition_penalty,
+        logit_bias=tuple(sorted(biases.items())),
+    )
+
+
+def offer_of(
+    manifest: Manifest,
+    functions: Sequence[tuple[Function, str]],
+    choice: Choice | str | None,
+    *,
+    named: str | None,
+    parallel: bool,
+) -> Offer:
+    """The tools of a request, each function with the name of its parameter. Raises ApiError.
+
+    `named` is the one function that has to be called. A demanded call is held to its schema by a grammar; one
+    that the model decides upon is what it writes.
+    """
+    if not functions:
+        if named is not None or choice == "required":
+            raise invalid("tool_choice", "there are no tools to choose from")
+        return Offer()
+    if manifest.tools is ToolFormat.NONE:
+        raise unsupported("tools", f"{manifest.name} has no tools: its chat template does not know them")
+    by_name = {function.name: (function, param) for function, param in functions}
+    if len(by_name) != len(functions):
+        raise invalid("tools", "two tools have the same name")
+    if named is not None and named not in by_name:
+        raise invalid("tool_choice", "there is no tool of this name")
+    tools = tuple(shapes.tool(function, param) for function, param in functions)
+    if choice == "none":
+        return Offer()
+    if named is not None or choice == "required":
+        demanded = [by_name[named]] if named is not None else list(functions)
+        return Offer(tools, frozenset(by_name), shapes.call_shape(demanded))
+    return Offer(tools, frozenset(by_name), stop=() if parallel else (CALL_END,))

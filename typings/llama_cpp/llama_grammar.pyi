@@ -1,0 +1,3 @@
+"""The part of the bindings' grammars that the engine uses."""
+
+def json_schema_to_gbnf(schema: str, prop_order: list[str] | None = None) -> str: ...
