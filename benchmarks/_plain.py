@@ -16,14 +16,13 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from deploy.local import DEFAULT_MODEL
-from enclave.__main__ import CHILD_ENVIRONMENT, PYTHON
+from enclave.__main__ import CHILD_ENVIRONMENT, PYTHON, engine_options
 from enclave.api.routes import Api
+from enclave.config import Engine as EngineConfig
 from enclave.engine.client import Engine
 from enclave.session import Request
 from enclave.weights import seal_weights
 from models.manifest import Manifest, find_manifest
-
-WAITING_REQUESTS = 32
 
 
 class PlainReply:
@@ -61,7 +60,10 @@ def engine_process(
     """An engine process; our end of its socketpair."""
     sealed = seal_weights(weights, manifest)
     engine_end, own_end = socket.socketpair()
-    arguments = [sealed, engine_end.fileno(), 0, context_tokens, threads]
+    options = engine_options(
+        EngineConfig(context_tokens=context_tokens, threads=threads), manifest, production=False
+    )
+    arguments = [sealed, engine_end.fileno(), *options]
     command = [*PYTHON, "enclave.engine", *map(str, arguments)]
     descriptors = (sealed, engine_end.fileno())
     root = Path(__file__).resolve().parent.parent
@@ -75,7 +77,7 @@ def engine_process(
 
 async def serve(port: int, manifest: Manifest, connection: socket.socket) -> None:
     """Plain HTTP in front of an engine process."""
-    engine = Engine(*await asyncio.open_connection(sock=connection), waiting_requests=WAITING_REQUESTS)
+    engine = Engine(*await asyncio.open_connection(sock=connection))
     ready = await engine.ready()
     api = Api(engine, manifest, ready.context_tokens)
 

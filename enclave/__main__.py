@@ -22,6 +22,7 @@ from types import FrameType
 import msgspec
 
 from enclave.config import Config, ConfigError, Launch, read_config
+from enclave.config import Engine as EngineConfig
 from enclave.engine import measure
 from enclave.events import Part, Stopped, log
 from enclave.listener import listening
@@ -117,7 +118,11 @@ def start_children(
     reporter_end, asking_end = socket.socketpair()
     reading, writing = os.pipe()
     with engine_end, session_end, reporter_end, asking_end:
-        engine_command = [weights, engine_end.fileno(), *engine_options(launch)]
+        engine_command = [
+            weights,
+            engine_end.fileno(),
+            *engine_options(config.engine, launch.manifest, production=config.production),
+        ]
         engine = start("enclave.engine", engine_command, (weights, engine_end.fileno()))
         tee = msgspec.json.encode(config.tee).decode()
         reporting = start(
@@ -133,23 +138,22 @@ def start_children(
     return {Part.ENGINE: engine, Part.REPORTER: reporting, Part.SESSION: session}
 
 
-def engine_options(launch: Launch) -> list[int | str]:
+def engine_options(engine: EngineConfig, manifest: Manifest, *, production: bool) -> list[int | str]:
     """The configuration of the engine process, with what was measured where it says "auto"."""
-    config, cores = launch.config, measure.cores()
-    engine = config.engine
+    cores = measure.cores()
     # One core is left for what feeds the model; with more threads than free cores it would collapse.
     threads = max(1, cores - 1) if engine.threads == "auto" else engine.threads
     most = max(1, int(measure.memory_bytes() * MEMORY_SHARE))
     slots = min(MOST_SLOTS, SLOTS_PER_CORE * (cores + 1)) if engine.slots == "auto" else engine.slots
     return [
-        int(config.production),
+        int(production),
         engine.context_tokens,
         threads,
         slots,
         engine.waiting_requests,
         most,
         engine.session_memory_mib << 20,
-        launch.manifest.digest.hex(),
+        manifest.digest.hex(),
     ]
 
 
