@@ -198,7 +198,7 @@ def test_two_requests_are_answered_one_after_the_other(pair: Pair) -> None:
 
 def test_a_request_that_may_not_wait_is_told_so(tmp_path: Path, vendor_folder: Path) -> None:
     with (
-        running_pair(tmp_path, vendor_folder, extra="[engine]\nwaiting_requests = 0\n") as own,
+        running_pair(tmp_path, vendor_folder, extra="[engine]\nslots = 1\nwaiting_requests = 0\n") as own,
         own.connect() as first,
         own.connect() as second,
     ):

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 OUR_PACKAGES = ("attestation", "enclave", "host", "models", "sottovoce", "wire")
 
 SESSION = {"_cffi_backend", "_openssl", "cryptography", "msgspec", "typing_extensions"}
-ENGINE = {"diskcache", "jinja2", "llama_cpp", "markupsafe", "msgspec", "numpy", "typing_extensions"}
+ENGINE = SESSION | {"diskcache", "jinja2", "llama_cpp", "markupsafe", "numpy"}
 SUPERVISOR = {"msgspec", "typing_extensions"}
 CLOSURES = {
     "enclave.__main__": SUPERVISOR | {"enclave", "models"},

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The real model in the real library: a sequence depends on nobody else, and nothing of it stays."""
 
+import os
 import random
 from functools import cache
 from itertools import pairwise
@@ -28,7 +29,11 @@ def path() -> str:
 
 @cache
 def model(threads: int = 1) -> llama.Model:
-    """The default model with some slots, loaded once for each number of threads."""
+    """The default model with some slots, loaded once for each number of threads.
+
+    Threads that wait without spinning compute the same, and do not stand still on a machine with other work.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     llama.load_backends()
     return llama.Model(path(), context_tokens=CONTEXT_TOKENS, threads=threads, slots=SLOTS)
 
