@@ -7,11 +7,13 @@
 4. Simulated machines contraindicate hardware and memory whatever passed: nothing protects them.
 5. File system, storage, sourced data and configuration are never affirmed: they are not appraised.
 6. Whatever is refused has a status that no relying party takes for consent.
+7. Nothing is said of the machine unless a signature under a known root covers it.
 """
 
 import hashlib
 from typing import Final
 
+from attestation.details import Details
 from attestation.results import trust
 from attestation.results.aspects import APPRAISED, CONTRADICTIONS, CRYPTOGRAPHIC, DEBUG, FOUNDATIONS, IDENTITY
 from attestation.results.cmw import Record
@@ -73,6 +75,7 @@ def appraisal_of(
             checks=tuple(
                 CheckResult(check.section, check.name, check.outcome.value) for check in verdict.checks
             ),
+            platform=_platform(verdict),
         ),
     )
 
@@ -152,6 +155,17 @@ def _enclave(verdict: Verdict) -> Enclave | None:
         configuration=claims.configuration,
         epoch=claims.epoch,
     )
+
+
+def _platform(verdict: Verdict) -> Details | None:
+    """7. Where the checks of signatures and roots passed, or the caller waived them."""
+    if verdict.vendor_root is VendorRoot.UNKNOWN or any(
+        check.outcome in {Outcome.FAILED, Outcome.NOT_EVALUATED}
+        for check in verdict.checks
+        if _ids(check) & CRYPTOGRAPHIC
+    ):
+        return None
+    return verdict.details
 
 
 def _is_genuine(verdict: Verdict) -> bool:

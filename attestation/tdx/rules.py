@@ -92,12 +92,33 @@ def appraise_quote(  # noqa: PLR0913
     The result is None where it could not be evaluated, and means nothing unless every check passed. With
     `platforms`, what was proven about a machine before is not proven again.
     """
+    case = open_quote_case(
+        quote_data, collateral, policy, roots, expected_report_data, now, platforms=platforms
+    )
+    result = case.result.outcome
+    return check_quote_case(case), None if isinstance(result, Unreadable) else result
+
+
+def open_quote_case(  # noqa: PLR0913
+    quote_data: bytes,
+    collateral: Collateral | None,
+    policy: TdxPolicy,
+    roots: frozenset[bytes],
+    expected_report_data: bytes | ReportDataExpectation,
+    now: int,
+    *,
+    platforms: VerifiedPlatforms | None = None,
+) -> QuoteCase:
+    """Parse and prove every part; what cannot be read is kept as such."""
     quote = Part("quote", settle(parse_quote, quote_data))
     platform = _platform(quote, collateral, platforms)
     result = Part("TCB result", settle(_evaluate, quote, platform))
-    case = QuoteCase(quote, platform, result, policy, roots, expected_report_data, now)
-    checks = tuple(make_check(rule, case) for rule in TDX_CHECKS)
-    return checks, None if isinstance(result.outcome, Unreadable) else result.outcome
+    return QuoteCase(quote, platform, result, policy, roots, expected_report_data, now)
+
+
+def check_quote_case(case: QuoteCase) -> tuple[Check, ...]:
+    """Every check, in order."""
+    return tuple(make_check(rule, case) for rule in TDX_CHECKS)
 
 
 def _platform(
