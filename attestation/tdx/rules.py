@@ -34,7 +34,7 @@ from attestation.tdx.policy import (
     TdxPolicy,
 )
 from attestation.tdx.quote import Quote, TdAttributes, TdBody, parse_quote
-from attestation.tdx.tcb import TcbResult, TcbStatus
+from attestation.tdx.tcb import Outdated, TcbResult, TcbStatus
 from attestation.verdict import Check, Decision
 from attestation.x509 import Certificate
 
@@ -42,6 +42,7 @@ from attestation.x509 import Certificate
 # PKRU, CET, user interrupts, LBR, AMX and APX.
 XFAM_REQUIRED: Final = 0x3
 XFAM_KNOWN: Final = 0xEDBE7
+SECONDS_PER_DAY: Final = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,9 +236,19 @@ def _tdx_module_level(case: QuoteCase) -> Finding:
 
 def _part_accepted(case: QuoteCase, status: TcbStatus) -> bool:
     """Up to date, or such that the policy accepts what follows from it for the whole."""
-    return status is TcbStatus.UP_TO_DATE or (
-        status not in NEVER_ACCEPTED and case.result.need().status in case.policy.accepted_statuses
-    )
+    if status is TcbStatus.UP_TO_DATE:
+        return True
+    accepted = case.result.need().status in case.policy.accepted_statuses
+    return status not in NEVER_ACCEPTED and (accepted or _grace(case) is not None)
+
+
+def _grace(case: QuoteCase) -> Outdated | None:
+    """What is out of date and still tolerated, where that is all that is wrong with the status."""
+    result, days = case.result.need(), case.policy.out_of_date_grace_days
+    outdated = result.outdated
+    if result.status is not TcbStatus.OUT_OF_DATE or outdated is None or not days:
+        return None
+    return outdated if case.now <= outdated.superseded_at + days * SECONDS_PER_DAY else None
 
 
 def _tcb_level(case: QuoteCase) -> Finding:
@@ -376,13 +387,18 @@ def _service_td(case: QuoteCase) -> Finding:
 
 
 def _tcb_status(case: QuoteCase) -> Finding:
-    result, policy = case.result.need(), case.policy
-    advisories = sorted(set(result.advisory_ids) - policy.tolerated_advisories)
+    result, policy, grace = case.result.need(), case.policy, _grace(case)
+    tolerated = policy.tolerated_advisories | (grace.advisory_ids if grace else frozenset())
     listed = f" with {', '.join(result.advisory_ids)}" if result.advisory_ids else ""
+    outdated = f", superseded {_date(result.outdated.superseded_at)}" if result.outdated else ""
+    days = policy.out_of_date_grace_days
     return Finding(
-        result.status in policy.accepted_statuses and not advisories,
-        f"{result.status.value}{listed}, TCB of {_date(result.tcb_date)}",
-        f"{' or '.join(sorted(policy.accepted_statuses))}, with no advisory that the policy does not name",
+        (result.status in policy.accepted_statuses or grace is not None)
+        and set(result.advisory_ids) <= tolerated,
+        f"{result.status.value}{listed}, TCB of {_date(result.tcb_date)}{outdated}",
+        f"{' or '.join(sorted(policy.accepted_statuses))}, with no advisory that the policy does not name"
+        + (f", or OutOfDate for {days} days" if days else ""),
+        noted=grace is not None,
     )
 
 

