@@ -14,6 +14,7 @@ import hashlib
 from typing import Final
 
 from attestation.details import Details
+from attestation.nvidia.checks import NVIDIA_GPU
 from attestation.results import trust
 from attestation.results.aspects import APPRAISED, CONTRADICTIONS, CRYPTOGRAPHIC, DEBUG, FOUNDATIONS, IDENTITY
 from attestation.results.cmw import Record
@@ -31,6 +32,7 @@ from attestation.results.values import base64url
 from attestation.verdict import Check, Outcome, VendorRoot, Verdict
 
 LABEL: Final = "cpu"
+GPU_LABEL: Final = "gpu"
 GENUINE: Final = frozenset({"amd", "intel"})
 
 
@@ -56,7 +58,8 @@ def result_of(  # noqa: PLR0913 - each is a claim of the result
     """
     expires_at = verdict.claims.expires_at if verdict.verified and verdict.claims else None
     appraisal = appraisal_of(verdict, policy_ids=policy_ids, machines_are_named=machines_are_named)
-    return AttestationResult(issued_at, expires_at, verifier, nonce, raw_evidence, ((LABEL, appraisal),))
+    label = GPU_LABEL if verdict.tee == NVIDIA_GPU else LABEL
+    return AttestationResult(issued_at, expires_at, verifier, nonce, raw_evidence, ((label, appraisal),))
 
 
 def appraisal_of(

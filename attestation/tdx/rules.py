@@ -388,7 +388,7 @@ def _service_td(case: QuoteCase) -> Finding:
 
 def _tcb_status(case: QuoteCase) -> Finding:
     result, policy, grace = case.result.need(), case.policy, _grace(case)
-    tolerated = policy.tolerated_advisories | (grace.advisory_ids if grace else frozenset())
+    tolerated = policy.tolerated_advisories | (grace.advisory_ids if grace else frozenset[str]())
     listed = f" with {', '.join(result.advisory_ids)}" if result.advisory_ids else ""
     outdated = f", superseded {_date(result.outdated.superseded_at)}" if result.outdated else ""
     days = policy.out_of_date_grace_days
