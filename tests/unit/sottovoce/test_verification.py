@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -160,9 +161,11 @@ def verify(
 def test_log_explains_a_quote_and_its_events_are_told(verify: Verify) -> None:
     told = verify("quote.bin", *TDX, "--nonce", DATA.hex(), "--event-log", "ccel.bin", "--json")
     assert told.code == 0
-    registers: list[dict[str, list[dict[str, object]]]] = json.loads(told.out)["event_log"]
+    registers: list[dict[str, list[dict[str, str | None]] | bool]] = json.loads(told.out)["event_log"]
     assert [item["explained"] for item in registers] == [True] * 4
-    assert [event["data"] is None for event in registers[0]["events"]] == [True, False, False]
+    events = registers[0]["events"]
+    assert isinstance(events, list)
+    assert [event["data"] is None for event in events] == [True, False, False]
 
 
 def test_log_of_another_start_is_refused_by_the_register(verify: Verify) -> None:
