@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is known of a machine survives both forms of a result, and other claims about machines are refused."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -69,6 +70,34 @@ def test_machine_survives_both_forms(details: Details) -> None:
     ):
         claims = read(written(encode_platform(details, form)))
         assert read_platform(Members.of(claims, form)) == details
+
+
+@pytest.mark.parametrize("part", ["tcb_info", "pck_crl", "tcb_info_issuer_chain"])
+def test_collateral_of_which_a_part_cannot_be_read_has_no_opinion(part: str) -> None:
+    """Intel's statement, a list, or a chain that is one certificate short."""
+    members: dict[str, str] = json.loads(trust_domain.domain().collateral.encode())
+    spoil = {
+        "tcb_info": "{}",
+        "pck_crl": "00",
+        "tcb_info_issuer_chain": members[part].rpartition("-----BEGIN")[0],
+    }
+    told = tdx_verdict(json.dumps({**members, part: spoil[part]}).encode())
+    assert isinstance(told.details, TdxDetails)
+    assert told.details.tcb is None
+
+
+def test_what_cannot_be_read_has_no_details() -> None:
+    evidence = hardware.evidence()
+    reserved = hardware.evidence(spoil=lambda fields: replace(fields, current_tcb=bytes([1]) * 8))
+    for report, chain in ((b"", evidence.chain), (evidence.report, ()), (reserved.report, reserved.chain)):
+        judged = verify_snp_report(
+            report, chain, NoCrl.NO_CRL, hardware.policy(), NOW, NotCompared.NOT_COMPARED
+        )
+        assert judged.details is None
+    quote = verify_tdx_quote(
+        b"", NoCollateral.NO_COLLATERAL, trust_domain.policy(), NOW, NotCompared.NOT_COMPARED
+    )
+    assert quote.details is None
 
 
 @given(st.integers(0, 2**64 - 1))
