@@ -19,6 +19,8 @@ freshness: one hardware report for the session requests of a moment
 idempotency: which requests were taken already
 reply: where the API puts its answer
 shaping: when and in which sizes an answer leaves
+ehbp: a protocol that encrypts bodies alone, for clients that speak no other; off unless configured
+ehbp_reply: its answers, and its key for clients that verify
 api: the OpenAI-compatible interface
 engine: the engine process, which runs the model and never sees a key
 events: the only thing that is ever logged
