@@ -118,7 +118,7 @@ def measure(count: int) -> dict[str, dict[str, float]]:
 
 def main() -> int:
     """Observe what is missing, and let the attackers guess."""
-    options = report.arguments(__doc__ or "", rounds=300)
+    options = report.arguments(__doc__ or "", rounds=150)
     for scheme in SCHEMES:
         record(scheme, options.rounds)
     figures = measure(options.rounds)
