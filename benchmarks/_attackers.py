@@ -7,7 +7,9 @@ area under the curve of precision and recall, of predictions for answers that we
 guesses blindly reaches the prior, the share of answers of the topic.
 """
 
+import random
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -46,6 +48,18 @@ def language(traces: Sequence[Trace], *, folds: int = FOLDS) -> float:
     words = TfidfVectorizer(token_pattern=WORD, ngram_range=(1, 3), min_df=2, sublinear_tf=True)
     model = make_pipeline(words, LogisticRegression(max_iter=1000, class_weight="balanced"))
     return _auprc(model, [_sentence(trace) for trace in traces], traces, folds)
+
+
+def chance(traces: Sequence[Trace], *, rounds: int = 5) -> tuple[float, float]:
+    """Mean and largest AUPRC of the first attacker where topics are dealt at random: how far luck goes."""
+    dealer = random.Random(0)  # noqa: S311 - a fixed order, no secret
+    targets = [trace.target for trace in traces]
+    reached: list[float] = []
+    for _ in range(rounds):
+        dealer.shuffle(targets)
+        dealt = [replace(trace, target=target) for trace, target in zip(traces, targets, strict=True)]
+        reached.append(boosting(dealt))
+    return sum(reached) / rounds, max(reached)
 
 
 def _auprc(

@@ -4,7 +4,8 @@
 Answers of the real model, from a real enclave through a real host, are observed between host and client: one
 in five is about an illness, the others are about anything else. All stop after the same number of tokens.
 Two attackers (`_attackers`) learn from some and guess the others; what one reaches by guessing blindly is the
-prior. Bytes are per answer and relative to no shaping.
+prior. With few answers luck goes further: beside it stands what the first attacker reaches, on average and at
+most, where the same answers are dealt to topics at random. Bytes are per answer and relative to no shaping.
 
 What was observed is kept in the user's cache for as long as the code that shapes is the same, and a later run
 adds to it.
@@ -36,6 +37,7 @@ from wire.shaping import Buckets, Frames, Off, Shaping
 
 SCHEMES: dict[str, Shaping] = {"off": Off(), "bucket": Buckets(), "frame": Frames()}
 TOKENS = 40
+FEWEST = 100  # with fewer, luck decides
 ROOT = Path(__file__).resolve().parent.parent
 SHAPERS = ("wire/shaping.py", "enclave/shaping.py", "enclave/reply.py", "benchmarks/_texts.py")
 
@@ -108,6 +110,7 @@ def measure(count: int) -> dict[str, dict[str, float]]:
             "prior": attackers.prior(traces),
             "auprc_boosting": attackers.boosting(traces),
             "auprc_language": attackers.language(traces),
+            **dict(zip(("chance_mean", "chance_largest"), attackers.chance(traces), strict=True)),
             "bytes_ratio": statistics.mean(trace.bytes for trace in traces) / plain,
             "first_text_ms": statistics.median(trace.first_text_milliseconds for trace in traces),
             "complete_ms": statistics.median(trace.complete_milliseconds for trace in traces),
@@ -118,7 +121,10 @@ def measure(count: int) -> dict[str, dict[str, float]]:
 
 def main() -> int:
     """Observe what is missing, and let the attackers guess."""
-    options = report.arguments(__doc__ or "", rounds=300)
+    options = report.arguments(__doc__ or "", rounds=150)
+    if options.rounds < FEWEST:
+        report.console.print(f"an attacker needs at least {FEWEST} answers to learn from")
+        return 2
     for scheme in SCHEMES:
         record(scheme, options.rounds)
     figures = measure(options.rounds)
@@ -126,6 +132,7 @@ def main() -> int:
         [
             scheme,
             f"{row['prior']:.3f}",
+            f"{row['chance_mean']:.3f} to {row['chance_largest']:.3f}",
             f"{row['auprc_boosting']:.3f}",
             f"{row['auprc_language']:.3f}",
             f"{row['bytes_ratio']:.2f}",
@@ -134,7 +141,7 @@ def main() -> int:
         ]
         for scheme, row in figures.items()
     ]
-    columns = ["", "prior", "boosting", "n-grams", "bytes", "first text, ms", "complete, ms"]
+    columns = ["", "prior", "luck", "boosting", "n-grams", "bytes", "first text, ms", "complete, ms"]
     report.show(f"AUPRC of the topic of {options.rounds} answers of {TOKENS} tokens", columns, rows)
     if options.json:
         summary = {

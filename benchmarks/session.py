@@ -6,6 +6,7 @@ link and bytes to it, without sockets and without the hardware's report. The rat
 model and requests through client, host and enclave, and over plain HTTP, in alternation.
 """
 
+import os
 import statistics
 import subprocess
 import sys
@@ -190,6 +191,7 @@ class Sample:
     pieces: int
     seconds: float
     first_seconds: float
+    cpu_seconds: float
 
     @property
     def pieces_per_second(self) -> float:
@@ -200,25 +202,50 @@ class Sample:
 Ask = Callable[[str], Iterator[str]]
 
 
-def measure(ask: Ask, number: int, parallel: int) -> Sample:
+@dataclass(frozen=True, slots=True)
+class Side:
+    """How to ask one of the two, and the programs it consists of, without the client."""
+
+    ask: Ask
+    programs: tuple[int, ...]
+
+    def cpu_seconds(self) -> float:
+        """What its processes have used so far."""
+        return sum(_cpu_seconds(process) for program in self.programs for process in _family(program))
+
+
+def _family(process: int) -> list[int]:
+    """A process and those that it started."""
+    children = Path(f"/proc/{process}/task/{process}/children").read_text(encoding="ascii").split()
+    return [process, *(relative for child in children for relative in _family(int(child)))]
+
+
+def _cpu_seconds(process: int) -> float:
+    """User and system time of a process, from proc(5)."""
+    fields = Path(f"/proc/{process}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def measure(side: Side, number: int, parallel: int) -> Sample:
     """Ask so many questions at once."""
 
     def one(which: int) -> tuple[int, float]:
         start, first, pieces = time.perf_counter(), 0.0, 0
-        for _ in ask(PROMPT.format(number=number * PARALLEL + which)):
+        for _ in side.ask(PROMPT.format(number=number * PARALLEL + which)):
             pieces += 1
             first = first or time.perf_counter() - start
         return pieces, first
 
-    start = time.perf_counter()
+    start, cpu_before = time.perf_counter(), side.cpu_seconds()
     with ThreadPoolExecutor(parallel) as executor:
         results = list(executor.map(one, range(parallel)))
-    seconds = time.perf_counter() - start
-    return Sample(sum(pieces for pieces, _ in results), seconds, min(first for _, first in results))
+    seconds, cpu_seconds = time.perf_counter() - start, side.cpu_seconds() - cpu_before
+    pieces, first = sum(pieces for pieces, _ in results), min(first for _, first in results)
+    return Sample(pieces, seconds, first, cpu_seconds)
 
 
 @contextmanager
-def plain() -> Generator[Ask]:
+def plain() -> Generator[Side]:
     """The engine over plain HTTP."""
     port, weights = free_port(), fetch(find_manifest(DEFAULT_MODEL))
     arguments = (port, weights, CONTEXT_TOKENS, THREADS)
@@ -227,7 +254,7 @@ def plain() -> Generator[Ask]:
         try:
             while not is_listening(port):
                 time.sleep(0.1)
-            yield lambda prompt: deltas(plain_events(client, port, prompt))
+            yield Side(lambda prompt: deltas(plain_events(client, port, prompt)), (process.pid,))
         finally:
             process.terminate()
 
@@ -243,20 +270,23 @@ def plain_events(client: httpx.Client, port: int, prompt: str) -> Iterator[Event
 
 
 @contextmanager
-def encrypted() -> Generator[Ask]:
+def encrypted() -> Generator[Side]:
     """The engine in an enclave, behind a host, without shaping."""
     with tempfile.TemporaryDirectory(prefix="sottovoce-benchmark-") as name:
         port = free_port()
         place = Place(Path(name), vendor_folder(), port, f"http://localhost:{port}")
-        with enclave(place, extra=ENGINE), host(place):
+        with enclave(place, extra=ENGINE) as supervisor, host(place) as courier:
             policy = choose_policy(place.url, file=place.policy, simulated=True)
             with Connection(place.url, policy, keys=16, shaping=Off()) as connection:
-                yield lambda prompt: connection.chat(
-                    DEFAULT_MODEL, [Turn("user", prompt)], temperature=0, max_tokens=TOKENS
-                )
+
+                def ask(prompt: str) -> Iterator[str]:
+                    turns = [Turn("user", prompt)]
+                    return connection.chat(DEFAULT_MODEL, turns, temperature=0, max_tokens=TOKENS)
+
+                yield Side(ask, (supervisor.pid, courier.pid))
 
 
-def alternate(rounds: int, parallel: int, sides: tuple[Ask, Ask]) -> tuple[list[Sample], list[Sample]]:
+def alternate(rounds: int, parallel: int, sides: tuple[Side, Side]) -> tuple[list[Sample], list[Sample]]:
     """One round to warm up, then as many as asked for; both sides get the same questions."""
     samples: tuple[list[Sample], list[Sample]] = ([], [])
     for number in range(rounds + 1):
@@ -271,6 +301,15 @@ def ratio(without: list[Sample], through: list[Sample]) -> float:
     return statistics.median(
         there.pieces_per_second / here.pieces_per_second for here, there in zip(without, through, strict=True)
     )
+
+
+def cpu_ratio(without: list[Sample], through: list[Sample]) -> float:
+    """CPU for a token without encryption, as a part of that with it: a busy machine changes this less."""
+    here, there = (
+        sum(sample.cpu_seconds for sample in side) / sum(sample.pieces for sample in side)
+        for side in (without, through)
+    )
+    return here / there
 
 
 def main() -> int:
@@ -315,6 +354,7 @@ def main() -> int:
                 "benchmark": "session",
                 **figures,
                 "throughput_ratio_8": round(ratio(*many), 4),
+                "cpu_ratio_8": round(cpu_ratio(*many), 4),
                 "throughput_ratio_1": round(ratio(*single), 4),
                 "ttft_plain_ms": round(first[0], 2),
                 "ttft_encrypted_ms": round(first[1], 2),

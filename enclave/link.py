@@ -205,11 +205,11 @@ class Link:
             hangup.cancel()
             await _ended(answering)  # what it was doing is undone before anyone else's turn
             await reply.stop()
-        if not reply.complete:
-            if answering.cancelled():
-                raise _Gone
+        if answering.cancelled() and not reply.complete:
+            raise _Gone
+        may_happen = (OSError, asyncio.CancelledError) if reply.complete else ()  # who has all of it may go
+        with suppress(*may_happen):
             answering.result()
-        with suppress(*((OSError,) if reply.complete else ())):  # who has all of it may go
             await connection.finish()
         log(Exchanged(Outcome.ANSWERED, reply.status))
 

@@ -4,6 +4,9 @@
 gateway: the HTTP side
 relay: the bytes of one exchange on the link, as a pure function
 link: the connection to the enclave
+adapters: routes for clients of other protocols, for a host that is configured to serve them
+tng: what clients of TNG expect around chunked OHTTP
+ehbp: what clients of the Encrypted HTTP Body Protocol send as fields
 config: the closed schema of its configuration
 config_error: what every part of it raises
 health: whether the enclave's claims are current, for the operator

@@ -10,4 +10,11 @@ courier: HTTP to the host
 keeper: keeps a session at hand for any number of threads
 transport: all of it together
 httpx_transport: the same for programs that use httpx, such as OpenAI's client
+files: files as a person names them, read with limits
+offline: evidence in files, told by its content and judged
+clouds: what belongs to evidence from Azure and from Google
+gpu: GPU evidence in files
+results: results, signed or not, and wrapped evidence
+verification: the command `verify`
+terminal: what a person sees
 """

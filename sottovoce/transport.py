@@ -166,7 +166,7 @@ class Connection:
 
     def _check_not_failed(self) -> None:
         if self._failed is not None:
-            raise self._failed.error
+            raise self._failed.error.with_traceback(None)  # or each time would make it longer
 
     def _with_names(self, fields: Fields) -> Fields:
         """The application's fields, with what the protocol asks for unless they have it."""

@@ -70,7 +70,7 @@ class Record:
 
 
 def evidence_document(document: bytes) -> Record:
-    """A whole evidence document (docs/spec/evidence.md), certificates and revocation lists included."""
+    """A whole evidence document (docs/spec/a-ohttp-1.md 5), certificates and revocation lists included."""
     return Record(EVIDENCE_DOCUMENT, document, Indicator.EVIDENCE | Indicator.ENDORSEMENTS)
 
 

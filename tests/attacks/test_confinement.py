@@ -29,8 +29,9 @@ def status(process_id: int) -> dict[str, str]:
 def test_a_part_of_the_enclave_is_confined(pair: Pair, part: str) -> None:
     process_id = pair.process(part)
     said = status(process_id)
-    assert said["Seccomp"] == "2"
-    assert said["NoNewPrivs"] == "1"
+    threads = [status(int(thread.name)) for thread in Path(f"/proc/{process_id}/task").iterdir()]
+    assert len(threads) > 1 or part == ENGINE  # one waits for reports; the model may have one alone
+    assert {(thread["Seccomp"], thread["NoNewPrivs"]) for thread in threads} == {("2", "1")}
     unlocked = {"event": "Unprotected", "part": PART_IN_EVENTS[part], "protection": "memory_locked"}
     reported = any(unlocked.items() <= json.loads(event).items() for event in pair.events().splitlines())
     assert reported == (int(said["VmLck"].split()[0]) == 0)  # locked, or said not to be

@@ -130,7 +130,7 @@ def encapsulations(good: bytes, kem: hpke.Kem) -> list[bytes]:
     field_prime = (2**255 - 19).to_bytes(32, "little")
     spoiled = [good[:point] + other for other in (bytes(32), ones, field_prime, b"\xff" * 32)]
     top_bit = good[:-1] + bytes([good[-1] ^ 0x80])
-    return [*spoiled, top_bit, bytes(kem.enc_size), good[:1] + b"\x55" + good[2:]]
+    return [*spoiled, top_bit, bytes(kem.enc_size), good[:1] + bytes([good[1] ^ 0x55]) + good[2:]]
 
 
 def test_04_encapsulated_keys_are_spoiled(tmp_path: Path) -> None:

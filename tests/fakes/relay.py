@@ -106,7 +106,7 @@ class Enclave:
         except RepeatedError:
             return whole(opened, 409, b'{"error":{"message":"taken before"}}')
         self.calls.append(request)
-        if b'"stream": true' not in request.content:
+        if b'"stream":true' not in request.content.replace(b" ", b""):
             return whole(opened, 200, request.content)
         head = bhttp.ResponseHead(200, (("content-type", "text/event-stream"),))
         sealed = [opened.answer.head(head), *(opened.answer.content(piece) for piece in PIECES)]

@@ -3,6 +3,8 @@
 
 import ehbp
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from enclave.ehbp import SUITE, BodyKeys, BodyReceiver, OpenedBody
 from enclave.keys import GRACE_SECONDS, ROTATION_SECONDS
@@ -120,6 +122,14 @@ def test_garbage_is_a_key_that_is_not_known(keys: BodyKeys) -> None:
     low_order = bytes(32) + data[32:]
     assert refusal(keys, low_order) is OuterAnswer.UNKNOWN_BODY_KEY
     assert opened(keys, data).request.content == BODY
+
+
+@given(data=st.binary(max_size=200), step=st.integers(1, 50))
+def test_no_bytes_do_anything_but_be_refused(data: bytes, step: int) -> None:
+    made = BodyKeys()
+    made.renew(0.0)
+    with pytest.raises(Refused):
+        opened(made, data, step=step)
 
 
 @pytest.mark.parametrize("kept", [0, 5, 32, 34, 40])

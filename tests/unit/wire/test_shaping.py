@@ -154,7 +154,9 @@ def test_the_end_fits_into_room_of_any_size(left: int) -> None:
     shaper = FrameShaper()
     shaper.push(event)
     shaper.finish()
-    chunks = [shaper.tick() for _ in range(16)]
+    chunks = [shaper.tick() for _ in range(2)]
+    assert shaper.complete
+    chunks += [shaper.tick() for _ in range(14)]
     assert shaper.done
     assert content_of(chunks) == event
     with pytest.raises(RuntimeError):
