@@ -3,7 +3,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from attestation import evidence
 from attestation.snp.product import TcbError
@@ -55,8 +55,7 @@ class Part(Generic[Value]):
         return self.outcome
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """A check's outcome. `expected` is given where it depends on the policy, and replaces the rule's.
 
     `noted` marks what passes and still deserves a look.
