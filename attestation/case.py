@@ -89,7 +89,7 @@ def attempt(parse: Callable[[Input], Value], encoded: Input) -> Value | Unreadab
 
 def make_check(rule: Rule[Case], case: Case) -> Check:
     """Make one check. A check that cannot be made has not passed."""
-    evaluated, waived, finding = True, False, Finding(ok=False, found="")
+    evaluated, waived = True, False
     try:
         finding = rule.examine(case)
     except NotEvaluatedError as missing:

@@ -105,22 +105,18 @@ class Caches:
     key_lists: Cache[KeyList] = field(default_factory=Cache)
 
 
-def _no_caches() -> Caches:
-    return Caches(SnpCaches(), VerifiedPlatforms(0), Cache(0))
-
-
 def appraise(evidence: Evidence, policy: Policy, now: int, caches: Caches | None = None) -> Verdict:
     """Make every check; bad evidence raises nothing. `now` is the client's own clock in unix seconds.
 
     `caches` saves time alone: with them and without, the verdict is the same.
     """
-    caches = caches or _no_caches()
+    caches = caches or Caches()
     return _appraise(open_session(evidence, policy, now, caches.key_lists), caches)
 
 
 def verify(evidence: Evidence, policy: Policy, now: int, caches: Caches | None = None) -> VerifiedEnclave:
     """The enclave behind the evidence, or a VerificationError of the first check that failed."""
-    caches = caches or _no_caches()
+    caches = caches or Caches()
     session = open_session(evidence, policy, now, caches.key_lists)
     verdict = _appraise(session, caches)
     if not verdict.verified:
@@ -144,7 +140,7 @@ def verify_snp_report(  # noqa: PLR0913
     chain is leaf, intermediate, root; the 64 bytes of report data are compared whole.
     """
     evidence = SnpEvidence(report, chain, crl, expected_report_data)
-    return _snp_verdict(open_snp_case(evidence, policy, now, (caches or _no_caches()).snp), (), (), None)
+    return _snp_verdict(open_snp_case(evidence, policy, now, (caches or Caches()).snp), (), (), None)
 
 
 def verify_tdx_quote(
@@ -158,7 +154,7 @@ def verify_tdx_quote(
 ) -> Verdict:
     """Judge a quote that comes in no document, like `verify_snp_report`."""
     evidence = TdxEvidence(quote, collateral, expected_report_data)
-    return appraise_tdx(evidence, policy, now, (caches or _no_caches()).tdx)
+    return appraise_tdx(evidence, policy, now, (caches or Caches()).tdx)
 
 
 def _appraise(session: Session, caches: Caches) -> Verdict:
@@ -199,4 +195,5 @@ def _snp_verdict(
 def _vendor_root(case: SnpCase, checks: tuple[Check, ...]) -> VendorRoot:
     """A root means something only where the chain leads to it."""
     passed = {check.name for check in checks if check.ok}
-    return case.vendor_root if {"certificate chain", "trust anchor"} <= passed else VendorRoot.UNKNOWN
+    proven = "certificate chain" in passed and "trust anchor" in passed
+    return case.vendor_root if proven else VendorRoot.UNKNOWN
