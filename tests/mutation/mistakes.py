@@ -137,7 +137,7 @@ def _visits(parent: ast.AST, scope: str, function: str) -> Iterator[_Visit]:
 
 
 def _is_words(parent: ast.AST, node: ast.AST) -> bool:
-    """Docstrings, what is imported, types, and the choice between two texts."""
+    """Docstrings, what is imported and exported, types, and the choice between two texts."""
     match node:
         case ast.Expr(value=ast.Constant()) | ast.Import() | ast.ImportFrom() | ast.JoinedStr():
             return True
@@ -147,7 +147,8 @@ def _is_words(parent: ast.AST, node: ast.AST) -> bool:
             return _is_text(body) and _is_text(other)
         case _:
             types = isinstance(parent, ast.AnnAssign) and ast.unparse(parent.annotation) == "TypeAlias"
-            return types or isinstance(parent, ast.Raise)
+            names = isinstance(parent, ast.Assign) and ast.unparse(parent.targets[0]) == "__all__"
+            return types or names or isinstance(parent, ast.Raise)
 
 
 def _is_text(node: ast.AST) -> bool:

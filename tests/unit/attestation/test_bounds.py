@@ -8,7 +8,8 @@ import pytest
 
 from attestation.policy import PolicyError, parse_policy
 from attestation.snp.certificates import AMD_ARC, PROVIDER, check_chain, parse_chain, parse_leaf
-from attestation.snp.report import SigningKey
+from attestation.snp.policy import GUEST_BITS
+from attestation.snp.report import ChipId, GuestPolicy, SigningKey
 from attestation.snp.structure import P384_ORDER
 from attestation.verdict import Verdict
 from attestation.verify import appraise
@@ -166,3 +167,50 @@ def test_numbers_of_a_policy(line: str, *, accepted: bool) -> None:
     else:
         with pytest.raises(PolicyError):
             parse_policy(text)
+
+
+def found(verdict: Verdict, name: str) -> str:
+    """What one check found."""
+    return next(check.found for check in verdict.checks if check.name == name)
+
+
+def test_identity_of_a_chip_has_64_bytes() -> None:
+    assert len(parse_chain(guest().chain).leaf.chip_id) == 64
+
+
+def test_chip_is_known_by_its_identity_where_a_provider_vouches_for_it() -> None:
+    setting = vendor().setting(MEASUREMENT, at=NOW, signing_key=SigningKey.VLEK)
+    chip = ChipId(bytes(8) + bytes(range(56)))
+    machine = vendor().start(replace(setting, fields=replace(setting.fields, chip_id=chip)))
+    verdict = appraise(evidence(machine), replace(policy(), machines=frozenset({chip})), NOW)
+    assert ok(verdict, "machine")
+    assert found(verdict, "machine") == f"chip {chip.hex()}"
+
+
+@pytest.mark.parametrize(
+    ("version", "stated"),
+    [(3, "none stated in version 3"), (4, "none stated in version 4"), (5, "0x0 at launch, 0x0 now")],
+)
+def test_mitigations_are_stated_from_version_5(version: int, stated: str) -> None:
+    judged = evidence(spoil=lambda fields: replace(fields, version=version))
+    assert found(appraise(judged, policy(), NOW), "mitigations") == stated
+
+
+def test_bits_are_described_as_they_are() -> None:
+    bits = GuestPolicy.RESERVED_ONE | GuestPolicy.SMT | GuestPolicy.CXL
+    judged = evidence(spoil=lambda fields: replace(fields, policy=int(bits)))
+    assert found(appraise(judged, policy(), NOW), "guest policy") == "smt, cxl"
+    judged = evidence(spoil=lambda fields: replace(fields, policy=int(GuestPolicy.RESERVED_ONE)))
+    assert found(appraise(judged, policy(), NOW), "guest policy") == "nothing set"
+
+
+def test_bits_that_are_judged_on_their_own_are_no_wishes() -> None:
+    assert set(GUEST_BITS) == {
+        "smt",
+        "single_socket",
+        "cxl",
+        "aes_256_xts",
+        "rapl_disabled",
+        "ciphertext_hiding",
+        "page_swap_disabled",
+    }

@@ -12,10 +12,13 @@ from attestation.case import Finding, NotEvaluatedError, Rule, WaivedError, make
 from attestation.rules import Session
 from attestation.snp import appraisal
 from attestation.snp import rules as snp_rules
-from attestation.snp.case import SnpCase
+from attestation.snp.case import NotCompared, SnpCase
 from attestation.tdx.rules import TDX_CHECKS, QuoteCase
-from attestation.tdx_case import TEE_OCTETS
+from attestation.tdx_case import TEE_OCTETS, NoCollateral
 from attestation.verdict import Decision, Outcome, VendorRoot
+from attestation.verify import verify_tdx_quote
+from tests.fakes import trust_domain
+from tests.fakes.hardware import NOW
 
 Rules = (
     Sequence[Rule[Session]] | Sequence[Rule[SnpCase]] | Sequence[Rule[QuoteCase]] | Sequence[Rule[AzureCase]]
@@ -89,6 +92,14 @@ def test_roots_decide_the_octet_of_report_data() -> None:
     assert {VendorRoot.AMD: TeeOctet.SEV_SNP} | simulated == appraisal.TEE_OCTETS
     assert {VendorRoot.INTEL: TeeOctet.TDX} | simulated == TEE_OCTETS
     assert [octet.value for octet in TeeOctet] == [1, 2, 255]
+
+
+def test_collateral_that_the_caller_does_not_have_has_not_passed() -> None:
+    quote, accepted = trust_domain.evidence().report, trust_domain.policy()
+    verdict = verify_tdx_quote(quote, NoCollateral.NO_COLLATERAL, accepted, NOW, NotCompared.NOT_COMPARED)
+    check = next(check for check in verdict.checks if check.name == "collateral")
+    assert (check.ok, check.evaluated, check.waived) == (False, False, True)
+    assert not any(check.ok and not check.evaluated for check in verdict.checks)
 
 
 @pytest.mark.parametrize(
