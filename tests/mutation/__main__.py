@@ -61,6 +61,8 @@ class Runner:
         self.survivors: list[tuple[str, str, str]] = []
         self.count = 0
         self._seconds: dict[str, float] = {}
+        self._of_tables: set[str] = set()
+        """Tests that run none of the code look at tables alone."""
         self._keys = Keys()
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
@@ -77,7 +79,7 @@ class Runner:
         measured = coverage.Coverage(
             data_file=None, config_file=False, include=[str(path) for path in self.modules]
         )
-        vars(rsa)["generate_private_key"] = self._keys.make
+        pytest.MonkeyPatch().setattr(rsa, "generate_private_key", self._keys.make)
         remembered = memories()
         measured.start()
         for item in items:
@@ -96,13 +98,17 @@ class Runner:
         for path in self.modules:
             lines = data.contexts_by_lineno(str(path.resolve()))
             reached[path] = {line: set(names) - {""} for line, names in lines.items()}
+        running = set[str]().union(*(names for lines in reached.values() for names in lines.values()))
+        self._of_tables = {item.nodeid for item in items} - running
         return reached
 
     def _try(
         self, mistake: Mistake, text: str, items: Sequence[pytest.Item], reached: dict[int, set[str]]
     ) -> None:
         lines = [line for line in reached if line <= mistake.line]
-        names = reached[max(lines)] if mistake.function and lines else set[str]().union(*reached.values())
+        names = (
+            reached[max(lines)] if mistake.function and lines else self._of_tables.union(*reached.values())
+        )
         tests = self._quickest([item for item in items if item.nodeid in names])
         self.count += 1
         seconds = 10 + 5 * sum(self._seconds[test.nodeid] for test in tests)

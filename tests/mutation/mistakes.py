@@ -5,12 +5,12 @@ Words for people are left alone: what a check says is not what it decides.
 """
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from types import CodeType
-from typing import Final
+from typing import Final, TypeGuard
 
 _COMPARISONS: Final[dict[type[ast.cmpop], type[ast.cmpop]]] = {
     ast.Lt: ast.LtE,
@@ -122,9 +122,8 @@ def _visits(parent: ast.AST, scope: str, function: str) -> Iterator[_Visit]:
     for field, value in ast.iter_fields(parent):
         if field in {"annotation", "returns", "type_params", "decorator_list"}:
             continue
-        several = isinstance(value, list)
-        children: Sequence[object] = value if several else [value]
-        for index, node in enumerate(children):
+        several = _is_list(value)
+        for index, node in enumerate(value if _is_list(value) else [value]):
             if not isinstance(node, ast.AST) or _is_words(parent, node):
                 continue
             within, outer = scope, function
@@ -134,6 +133,10 @@ def _visits(parent: ast.AST, scope: str, function: str) -> Iterator[_Visit]:
                 outer = scope
             yield _Visit(node, _Place(parent, field, index if several else None), outer)
             yield from _visits(node, within, outer)
+
+
+def _is_list(value: object) -> TypeGuard[list[object]]:
+    return isinstance(value, list)
 
 
 def _is_words(parent: ast.AST, node: ast.AST) -> bool:

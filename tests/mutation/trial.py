@@ -121,7 +121,7 @@ def _with_module(mistake: Mistake, tests: Sequence[pytest.Item], keys: "Keys") -
     for module in own_modules(*OWN):
         del sys.modules[module.__name__]
     sys.meta_path.insert(0, _Finder(mistake))
-    vars(rsa)["generate_private_key"] = keys.take
+    pytest.MonkeyPatch().setattr(rsa, "generate_private_key", keys.take)
     wanted = {test.nodeid for test in tests}
     files = sorted({nodeid.partition("::")[0] for nodeid in wanted})
     options = ["-x", "-q", "-p", "no:cacheprovider", "--timeout=0"]

@@ -7,7 +7,14 @@ import pytest
 
 from attestation.tdx import tcb
 from attestation.tdx.certificates import parse_chain
-from attestation.tdx.collateral import PlatformLevel, TcbInfo, parse_qe_identity, parse_tcb_info
+from attestation.tdx.collateral import (
+    Module,
+    PlatformLevel,
+    SvnLevel,
+    TcbInfo,
+    parse_qe_identity,
+    parse_tcb_info,
+)
 from attestation.tdx.quote import parse_quote
 from attestation.tdx.tcb import TcbStatus
 from tests.unit.attestation.tdx.simulated import GOOD, collateral_of, quote_of
@@ -18,6 +25,7 @@ INFO = parse_tcb_info(COLLATERAL.tcb_info)
 IDENTITY = parse_qe_identity(COLLATERAL.qe_identity)
 PCK = parse_chain(QUOTE.certificates).pck
 LEVEL = INFO.levels[0]
+MODULE = "TDX_01"
 
 UP = TcbStatus.UP_TO_DATE
 HARDENING = TcbStatus.SW_HARDENING_NEEDED
@@ -106,7 +114,34 @@ def test_what_matches_no_level_is_of_no_date() -> None:
 def test_the_worst_part_decides(
     platform: TcbStatus, module: TcbStatus, enclave: TcbStatus, merged: TcbStatus
 ) -> None:
-    assert tcb._merge(platform, module, enclave) is merged
+    levels = (SvnLevel(0, replace(LEVEL.standing, status=module)),)
+    info = replace(
+        with_level(
+            replace(LEVEL, tdx_components=(0,) * 16, standing=replace(LEVEL.standing, status=platform))
+        ),
+        module_identities={MODULE: replace(INFO.module_identities[MODULE], levels=levels)},
+    )
+    identity = replace(IDENTITY, levels=(SvnLevel(0, replace(LEVEL.standing, status=enclave)),))
+    assert tcb.evaluate_svn(svn_of(1), QUOTE, PCK, info, identity).status is merged
+
+
+@pytest.mark.parametrize("change", ["signer", "attributes"])
+@pytest.mark.parametrize("described", ["module", "identity"])
+def test_module_has_the_signer_and_attributes_of_both_descriptions(described: str, change: str) -> None:
+    def spoiled(module: Module) -> Module:
+        if change == "signer":
+            return replace(module, mrsigner=bytes([1]) * 48)
+        return replace(module, attributes=1, mask=1)
+
+    infos = {
+        "module": replace(INFO, module=spoiled(INFO.module)),
+        "identity": replace(INFO, module_identities={MODULE: spoiled(INFO.module_identities[MODULE])}),
+    }
+    svn, body = svn_of(1, *QUOTE.body.tee_tcb_svn[2:]), QUOTE.body
+    assert tcb.check_module(svn, body, INFO) == INFO.module_identities[MODULE]
+    with pytest.raises(tcb.TcbError):
+        tcb.check_module(svn, body, infos[described])
+    assert tcb.evaluate_svn(svn, QUOTE, PCK, infos[described], IDENTITY).module.status is UNKNOWN
 
 
 @pytest.mark.parametrize(
