@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from attestation.simulated.intel import TdxSetting
+from attestation.tdx.certificates import parse_chain
 from attestation.tdx.collateral import parse_qe_identity, parse_tcb_info
 from attestation.tdx.p256 import parse_certificate, parse_revocation_list
 from attestation.tdx.policy import TdxPolicy
@@ -137,3 +138,15 @@ def test_last_register_is_judged_by_the_measurements_that_match() -> None:
     assert check_of(GOOD, nothing, "rtmr3").outcome is Outcome.NOT_EVALUATED
     assert check_of(GOOD, replace(POLICY, measurements=frozenset({known, other})), "rtmr3").ok
     assert not check_of(GOOD, replace(POLICY, measurements=frozenset({other})), "rtmr3").ok
+
+
+def test_defaults_are_those_that_the_documents_explain() -> None:
+    assert POLICY.minimum_evaluation_data_number == 21
+    assert POLICY.max_collateral_age_seconds == 31 * 86400
+    assert POLICY.clock_skew_seconds == 60
+
+
+def test_numbers_of_a_platform_use_all_their_bytes() -> None:
+    largest = replace(GOOD, platform=replace(GOOD.platform, components=b"\xff" * 16, pce_svn=0xFFFF))
+    pck = parse_chain(parse_quote(quote_of(largest)).certificates).pck
+    assert (pck.components, pck.pcesvn) == ((0xFF,) * 16, 0xFFFF)
