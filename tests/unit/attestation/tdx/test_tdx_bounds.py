@@ -144,6 +144,7 @@ def test_defaults_are_those_that_the_documents_explain() -> None:
     assert POLICY.minimum_evaluation_data_number == 21
     assert POLICY.max_collateral_age_seconds == 31 * 86400
     assert POLICY.clock_skew_seconds == 60
+    assert POLICY.allowed_attributes == TdAttributes.LASS | TdAttributes.PKS | TdAttributes.KL
 
 
 def test_numbers_of_a_platform_use_all_their_bytes() -> None:
