@@ -17,7 +17,8 @@ ACCEPTED: Final[Mapping[tuple[str, str, str], str]] = MappingProxyType(
         ): _SAME_LENGTH,
         (
             "attestation.tdx.tcb",
-            "own >= least for own, least in zip(tee_tcb_svn[first:], level.tdx_components[first:], strict=True)",
+            "own >= least for own, least in zip(tee_tcb_svn[first:], level.tdx_components[first:], "
+            "strict=True)",
             "True becomes False",
         ): _SAME_LENGTH,
         (
