@@ -12,7 +12,17 @@ import pytest
 
 from attestation.policy import render_policy
 from attestation.verdict import Outcome, Verdict
-from sottovoce.offline import Files, Kind, OfflineError, in_order, judge, kind_of, nonce, unix_time
+from sottovoce.offline import (
+    Files,
+    Kind,
+    OfflineError,
+    UsageError,
+    in_order,
+    judge,
+    kind_of,
+    nonce,
+    unix_time,
+)
 from tests.fakes import hardware, trust_domain
 
 DATA = bytes([7]) * 32
@@ -182,28 +192,29 @@ HERE = Path()
 
 
 @pytest.mark.parametrize(
-    ("given", "complaint"),
+    ("given", "error", "complaint"),
     [
-        (Files(HERE / "report.bin"), "needs the certificates"),
+        (Files(HERE / "report.bin"), UsageError, "needs the certificates"),
         (
             Files(HERE / "report.bin", (HERE / "leaf.der",), collateral=HERE / "collateral.json"),
+            UsageError,
             "--collateral",
         ),
-        (Files(HERE / "report.bin", (HERE / "list.pem",)), "PEM blocks CERTIFICATE"),
-        (Files(HERE / "quote.bin", (HERE / "leaf.der",)), "--certs does"),
-        (Files(HERE / "quote.bin", crl=HERE / "list.der"), "--crl does"),
-        (Files(HERE / "quote.bin", collateral=HERE / "missing"), "No such file"),
-        (Files(HERE / "document.json", nonce=b"\x00"), "--nonce does"),
-        (Files(HERE / "rubbish"), "none of these"),
-        (Files(HERE / "large"), "more than 1048576 bytes"),
+        (Files(HERE / "report.bin", (HERE / "list.pem",)), OfflineError, "PEM blocks CERTIFICATE"),
+        (Files(HERE / "quote.bin", (HERE / "leaf.der",)), UsageError, "--certs does"),
+        (Files(HERE / "quote.bin", crl=HERE / "list.der"), UsageError, "--crl does"),
+        (Files(HERE / "quote.bin", collateral=HERE / "missing"), OfflineError, "No such file"),
+        (Files(HERE / "document.json", nonce=b"\x00"), UsageError, "--nonce does"),
+        (Files(HERE / "rubbish"), OfflineError, "none of these"),
+        (Files(HERE / "large"), OfflineError, "more than 1048576 bytes"),
     ],
 )
 def test_what_does_not_fit_is_said(
-    files: Path, monkeypatch: pytest.MonkeyPatch, given: Files, complaint: str
+    files: Path, monkeypatch: pytest.MonkeyPatch, given: Files, error: type[Exception], complaint: str
 ) -> None:
     (files / "large").write_bytes(b"{" * (1 << 20) + b"}")
     monkeypatch.chdir(files)
-    with pytest.raises(OfflineError, match=complaint):
+    with pytest.raises(error, match=complaint):
         judged(given)
 
 
