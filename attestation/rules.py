@@ -3,11 +3,12 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Final, TypeAlias
 
 from attestation import binding
 from attestation.binding import Purpose
-from attestation.case import Finding, Part, Rule, attempt
+from attestation.cache import Cache, content_key
+from attestation.case import Finding, Part, Rule, Unreadable, attempt
 from attestation.evidence import TEES, Claims, Evidence, decode_claims
 from attestation.policy import AnyModel, Policy
 from attestation.verdict import Decision
@@ -15,6 +16,8 @@ from wire import ohttp
 
 PROTOCOL_VERSION: Final = 1
 """The version of the protocol that this client speaks (wire.md 6.3, claim `min`)."""
+
+KeyList: TypeAlias = tuple[ohttp.KeyConfiguration, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +29,13 @@ class Session:
     now: int
     purpose: Purpose
     freshness: Part[bytes]
-    keys: Part[tuple[ohttp.KeyConfiguration, ...]]
+    keys: Part[KeyList]
     claims: Part[Claims]
 
 
-def open_session(evidence: Evidence, policy: Policy, now: int, purpose: Purpose) -> Session:
+def open_session(
+    evidence: Evidence, policy: Policy, now: int, purpose: Purpose, key_lists: Cache[KeyList]
+) -> Session:
     """Parse keys and claims, and follow the path; what cannot be read is kept as such."""
     root = partial(binding.freshness, purpose, evidence.index)
     return Session(
@@ -39,9 +44,21 @@ def open_session(evidence: Evidence, policy: Policy, now: int, purpose: Purpose)
         now,
         purpose,
         Part("path", attempt(root, evidence.path)),
-        Part("key list", attempt(ohttp.decode_key_list, evidence.keys)),
+        Part("key list", _open_key_list(evidence.keys, key_lists)),
         Part("claims", attempt(decode_claims, evidence.claims)),
     )
+
+
+def _open_key_list(encoded: bytes, cache: Cache[KeyList]) -> KeyList | Unreadable:
+    """The keys of an epoch serve many documents, and to try them out costs a fifth of a verification."""
+    key = content_key(encoded)
+    keys = cache.find(key)
+    if keys is not None:
+        return keys
+    outcome = attempt(ohttp.decode_key_list, encoded)
+    if not isinstance(outcome, Unreadable):
+        cache.keep(key, outcome)
+    return outcome
 
 
 def _evidence_form(case: Session) -> Finding:
