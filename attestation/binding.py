@@ -2,11 +2,12 @@
 """How the 64 bytes that hardware signs commit to keys and claims (wire.md 6.3)."""
 
 from enum import IntEnum
-from hashlib import sha384, sha512
+from hashlib import sha256, sha384, sha512
 from typing import Final, NewType
 
 CONFIGURATION_LABEL: Final = b"A-OHTTP/1 config"
 REPORT_DATA_LABEL: Final = b"A-OHTTP/1 report-data"
+GPU_LABEL: Final = b"A-OHTTP/1 gpu"
 
 CACHED: Final = 0
 """The mode in which evidence is made once per epoch and binds no client's nonce."""
@@ -36,6 +37,11 @@ def configuration_hash(keys: bytes, claims: bytes) -> ConfigurationHash:
 def report_data(tee_octet: TeeOctet, mode: int, configuration: ConfigurationHash, freshness: bytes) -> bytes:
     """REPORT_DATA for T and R. In cached mode R is `NO_FRESHNESS`."""
     return sha512(REPORT_DATA_LABEL + bytes((0, tee_octet, mode)) + configuration + freshness).digest()
+
+
+def gpu_nonce(configuration: ConfigurationHash) -> bytes:
+    """The nonce of 32 bytes that a GPU beside this enclave has to answer, and no other has (X6)."""
+    return sha256(GPU_LABEL + b"\x00" + configuration).digest()
 
 
 def _with_length(content: bytes) -> bytes:

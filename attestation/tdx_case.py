@@ -16,10 +16,11 @@ from attestation.policy import INTEL_ROOT, Measurement, Policy
 from attestation.snp.case import Commitment, ExpectedReportData, NotCompared
 from attestation.tdx import p256
 from attestation.tdx.collateral import Collateral, CollateralError, decode_collateral
+from attestation.tdx.details import tdx_details
 from attestation.tdx.platform import VerifiedPlatforms
 from attestation.tdx.policy import ReportDataExpectation
 from attestation.tdx.quote import Quote, QuoteError, parse_quote
-from attestation.tdx.rules import appraise_quote
+from attestation.tdx.rules import check_quote_case, open_quote_case
 from attestation.verdict import Check, Decision, VendorRoot, Verdict
 from attestation.x509 import CertificateError
 
@@ -48,7 +49,7 @@ def appraise_tdx(evidence: TdxEvidence, policy: Policy, now: int, platforms: Ver
     quote = _read(evidence.quote)
     named = _named_root(quote, policy)
     form, collateral = _open_collateral(evidence.collateral)
-    checks, _ = appraise_quote(
+    case = open_quote_case(
         evidence.quote,
         collateral,
         replace(
@@ -61,6 +62,7 @@ def appraise_tdx(evidence: TdxEvidence, policy: Policy, now: int, platforms: Ver
         now,
         platforms=platforms,
     )
+    checks = check_quote_case(case)
     if isinstance(evidence.collateral, NoCollateral):
         checks = tuple(_without_collateral(check) for check in checks)
     proven = {check.name for check in checks if check.ok} >= {"certificate chain", "trust anchor"}
@@ -72,6 +74,7 @@ def appraise_tdx(evidence: TdxEvidence, policy: Policy, now: int, platforms: Ver
         simulated=vendor_root is VendorRoot.SIMULATED,
         measurement=Measurement(b"" if quote is None else quote.body.mrtd),
         claims=None,
+        details=tdx_details(case),
     )
 
 

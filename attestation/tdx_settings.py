@@ -51,6 +51,7 @@ _SETTINGS: Final = frozenset(
         "max_collateral_age_seconds",
         "measurements",
         "minimum_evaluation_data_number",
+        "out_of_date_grace_days",
         "platform_flags",
         "tolerated_advisories",
         "xfam",
@@ -76,6 +77,7 @@ def parse_tdx_policy(value: Toml) -> TdxPolicy:
             minimum_evaluation_data_number=_number(
                 table, "minimum_evaluation_data_number", _BUILT_IN.minimum_evaluation_data_number
             ),
+            out_of_date_grace_days=_number(table, "out_of_date_grace_days", _BUILT_IN.out_of_date_grace_days),
             max_collateral_age_seconds=_number(
                 table, "max_collateral_age_seconds", _BUILT_IN.max_collateral_age_seconds
             ),
@@ -107,6 +109,7 @@ def render_tdx_policy(policy: TdxPolicy) -> list[str]:
         "allowed_service_tds": _hex(policy.allowed_service_tds),
         "max_collateral_age_seconds": str(policy.max_collateral_age_seconds),
         "minimum_evaluation_data_number": str(policy.minimum_evaluation_data_number),
+        "out_of_date_grace_days": str(policy.out_of_date_grace_days),
         "platform_flags": _names(policy.platform_flags),
         "tolerated_advisories": json.dumps(sorted(policy.tolerated_advisories)),
         "xfam": json.dumps(_text(policy.xfam)),

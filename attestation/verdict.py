@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import NoReturn
 
+from attestation.details import Details
 from attestation.evidence import Claims
 from attestation.snp.report import Measurement
 
@@ -17,6 +18,7 @@ class VendorRoot(StrEnum):
 
     AMD = "amd"
     INTEL = "intel"
+    NVIDIA = "nvidia"
     SIMULATED = "simulated"
     UNKNOWN = "unknown"
 
@@ -79,7 +81,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """All checks in order. `measurement` is empty and `claims` is None where they cannot be read.
+    """All checks in order. `measurement` is empty, `claims` and `details` are None where they cannot be read.
 
     Nothing in here is to be believed unless `verified`.
     """
@@ -90,6 +92,7 @@ class Verdict:
     simulated: bool
     measurement: Measurement
     claims: Claims | None
+    details: Details | None = None
 
     @property
     def verified(self) -> bool:

@@ -26,6 +26,7 @@ from attestation.snp.case import (
     SnpEvidence,
     open_snp_case,
 )
+from attestation.snp.details import snp_details
 from attestation.tdx.platform import VerifiedPlatforms
 from attestation.tdx_case import NoCollateral, TdxEvidence, appraise_tdx
 from attestation.verdict import Check, Decision, VendorRoot, Verdict
@@ -186,6 +187,7 @@ def _snp_verdict(
         simulated=vendor_root is VendorRoot.SIMULATED,
         measurement=Measurement(b"") if isinstance(report, Unreadable) else report.measurement,
         claims=claims,
+        details=snp_details(case),
     )
 
 

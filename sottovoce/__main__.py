@@ -5,22 +5,22 @@ import argparse
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
 from attestation.evidence import EvidenceError
-from attestation.policy import Policy, with_any_machine
-from attestation.verdict import Verdict
 from attestation.verify import VerificationError, VerifiedEnclave
-from sottovoce import terminal
-from sottovoce.offline import Files, OfflineError, judge, nonce, unix_time
+from sottovoce import terminal, verification
+from sottovoce.files import OfflineError, UsageError
+from sottovoce.results import Form
 from sottovoce.session import AnswerError, NoSuitableKeyError, RequestTooLargeError
 from sottovoce.transport import ApiError, Connection, RefusedByHostError, Turn, UnreachableError
-from sottovoce.trust import NoPolicyError, choose_policy, model_name, verdict_ear, verdict_json
+from sottovoce.trust import NoPolicyError, judgement_json, model_name
+from sottovoce.verification import NOT_CHECKED, REFUSED, VERIFIED, policy_of, run_verify
 
-VERIFIED, REFUSED, NOT_CHECKED, BROKEN_ANSWER, API_ERROR, INTERRUPTED = 0, 10, 20, 30, 40, 130
+BROKEN_ANSWER, API_ERROR, INTERRUPTED = 30, 40, 130
+WRONG_USAGE = 2
 
 EPILOG = """\
 examples:
@@ -47,6 +47,7 @@ FAILURES: tuple[tuple[type[Exception], int, str], ...] = (
     (EvidenceError, REFUSED, "refused, and nothing was sent:"),
     (RequestTooLargeError, API_ERROR, "nothing was sent:"),
     (NoSuitableKeyError, REFUSED, "refused, and nothing was sent:"),
+    (UsageError, WRONG_USAGE, "wrong usage:"),
     (OfflineError, NOT_CHECKED, "could not check:"),
     (UnreachableError, NOT_CHECKED, "could not check:"),
     (NoPolicyError, NOT_CHECKED, "could not check:"),
@@ -94,10 +95,16 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=metadata.version("sottovoce"))
     commands = top.add_subparsers(metavar="COMMAND", required=True)
     checking, asking = checking_options(), asking_options()
-    verify = commands.add_parser("verify", parents=[checking], help="check an enclave or files of evidence")
+    verify = commands.add_parser(
+        "verify",
+        parents=[checking],
+        help="check an enclave or files of evidence",
+        description=verification.DESCRIPTION,
+        epilog=verification.EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     verify.set_defaults(command=run_verify)
-    verify.add_argument("url", metavar="WHAT", help="a URL, or a file: evidence document, report or quote")
-    add_file_options(verify)
+    verification.add_options(verify)
     host = argparse.ArgumentParser(add_help=False)
     host.add_argument("url", metavar="URL", help="where the host is, for instance http://localhost:8080")
     ask = commands.add_parser("ask", parents=[host, checking, asking], help="verify, then ask one question")
@@ -127,20 +134,6 @@ def checking_options() -> argparse.ArgumentParser:
     return options
 
 
-def add_file_options(parser: argparse.ArgumentParser) -> None:
-    """What belongs to evidence in files, and in which form the verdict is wanted."""
-    parser.add_argument(
-        "--certs", type=Path, nargs="+", default=[], metavar="FILE", help="AMD's certificates"
-    )
-    parser.add_argument("--crl", type=Path, metavar="FILE", help="AMD's revocation list")
-    parser.add_argument("--collateral", type=Path, metavar="FILE", help="Intel's collateral, in JSON")
-    parser.add_argument("--at", metavar="TIME", help="judge as at this time: unix seconds, or with an offset")
-    parser.add_argument("--nonce", metavar="HEX", help="expected report data; zeros fill up to 64 bytes")
-    parser.add_argument(
-        "--ear", action="store_true", help="print an EAT Attestation Result in JSON, unsigned"
-    )
-
-
 def asking_options() -> argparse.ArgumentParser:
     """How an answer is to be generated."""
     options = argparse.ArgumentParser(add_help=False)
@@ -153,56 +146,6 @@ def asking_options() -> argparse.ArgumentParser:
     )
     options.add_argument("--seed", type=int, metavar="N", help="the same seed gives the same answer")
     return options
-
-
-def policy_of(arguments: argparse.Namespace, *, is_file: bool = False) -> Policy:
-    """The policy that the options ask for. Raises NoPolicyError."""
-    url = None if is_file else arguments.url
-    policy = choose_policy(url, file=arguments.policy, simulated=arguments.simulated)
-    return with_any_machine(policy) if arguments.any_machine else policy
-
-
-def run_verify(arguments: argparse.Namespace) -> int:
-    """Check an enclave, or files of evidence, and print every check."""
-    if Path(arguments.url).is_file():
-        return judge_files(arguments)
-    if arguments.certs or arguments.crl or arguments.collateral or arguments.at or arguments.nonce:
-        raise OfflineError(
-            "--certs, --crl, --collateral, --at and --nonce belong to files, and there is none"
-        )
-    with Connection(arguments.url, policy_of(arguments)) as connection:
-        verdict = connection.verify().verdict
-    show(arguments, verdict, policy_of(arguments), now=int(time.time()))
-    return VERIFIED
-
-
-def judge_files(arguments: argparse.Namespace) -> int:
-    """Judge evidence in files, and print every check."""
-    files = Files(
-        evidence=Path(arguments.url),
-        certificates=tuple(arguments.certs),
-        crl=arguments.crl,
-        collateral=arguments.collateral,
-        nonce=None if arguments.nonce is None else nonce(arguments.nonce),
-    )
-    now = int(time.time()) if arguments.at is None else unix_time(arguments.at)
-    policy = policy_of(arguments, is_file=True)
-    verdict = judge(files, policy, now)
-    show(arguments, verdict, policy, now=now)
-    if verdict.refused:
-        return REFUSED
-    return VERIFIED if verdict.verified else NOT_CHECKED
-
-
-def show(arguments: argparse.Namespace, verdict: Verdict, policy: Policy, *, now: int) -> None:
-    """Print a verdict in the form that was asked for."""
-    if arguments.ear:
-        told = None if arguments.nonce is None else nonce(arguments.nonce)
-        sys.stdout.write(verdict_ear(verdict, policy, now=now, nonce=told) + "\n")
-    elif arguments.json:
-        sys.stdout.write(verdict_json(verdict) + "\n")
-    else:
-        terminal.show_verdict(verdict, arguments.url)
 
 
 def run_ask(arguments: argparse.Namespace) -> int:
@@ -269,9 +212,7 @@ def _read_line() -> str | None:
 def refuse(arguments: argparse.Namespace, error: VerificationError) -> int:
     """Show why an enclave was refused."""
     if arguments.json:
-        sys.stdout.write(verdict_json(error.verdict) + "\n")
-    elif getattr(arguments, "ear", False):
-        show(arguments, error.verdict, policy_of(arguments), now=int(time.time()))
+        sys.stdout.write(judgement_json(error.verdict) + "\n")
     else:
         terminal.show_verdict(error.verdict, arguments.url)
     return REFUSED
@@ -280,7 +221,7 @@ def refuse(arguments: argparse.Namespace, error: VerificationError) -> int:
 def fail(arguments: argparse.Namespace, error: Exception) -> int:
     """Say what went wrong, in the form that was asked for."""
     code, beginning = next((code, text) for kind, code, text in FAILURES if isinstance(error, kind))
-    if arguments.json or getattr(arguments, "ear", False):
+    if arguments.json or getattr(arguments, "ear", None) is Form.JSON:
         sys.stdout.write(json.dumps({"verified": False, "error": str(error), "checks": []}) + "\n")
     else:
         terminal.complain(f"{beginning} {error}")

@@ -2,16 +2,22 @@
 """What a person sees: the table of checks, the banner, the answer. Colours only on a terminal."""
 
 import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from attestation.results.platform import encode_platform
+from attestation.results.serialization import JSON
+from attestation.results.values import Value
 from attestation.verdict import Check, Outcome, Verdict
 from sottovoce.trust import model_name
 
 SIMULATED = "SIMULATED: no hardware protects this enclave; its operator can read along"
 WIDE_COLUMNS = 130
+TIMES = frozenset({"tcb_date", "issued_at", "expires_at"})
 # What is said beside an answer goes to standard error, so that an answer can be piped on.
 notes = Console(stderr=True, highlight=False)
 paper = Console(highlight=False)
@@ -21,8 +27,37 @@ def show_verdict(verdict: Verdict, url: str) -> None:
     """Print every check, then the verdict in one line."""
     banner(verdict, paper)
     paper.print(Text(f"Is {url} what it says it is?", "bold"))
+    if verdict.details is not None:
+        paper.print(_machine(encode_platform(verdict.details, JSON)))
     paper.print(_wide(verdict.checks) if paper.width >= WIDE_COLUMNS else _narrow(verdict.checks))
-    paper.print(_summary(verdict))
+    paper.print(_summary(verdict, sent="://" in url))
+
+
+def _machine(facts: Mapping[int | str, Value]) -> Table:
+    """What the evidence says of the machine, and what the manufacturer says of that; nothing is markup."""
+    table = Table.grid(padding=(0, 2))
+    for name, value in facts.items():
+        table.add_row(Text(str(name).replace("_", " "), "dim"), Text(_short(_fact(str(name), value))))
+    return table
+
+
+def _fact(name: str, value: Value) -> str:
+    match value:
+        case dict():
+            return ", ".join(
+                f"{str(key).replace('_', ' ')} {_fact(str(key), each)}" for key, each in value.items()
+            )
+        case list():
+            return ", ".join(map(str, value)) or "none"
+        case int() if name in TIMES:
+            return datetime.fromtimestamp(value, UTC).strftime("%Y-%m-%d")
+        case _:
+            return str(value) or "none"
+
+
+def write_line(text: str) -> None:
+    """Print a line for a program."""
+    sys.stdout.write(text + "\n")
 
 
 def _wide(checks: tuple[Check, ...]) -> Table:
@@ -63,7 +98,7 @@ def _short(text: str) -> str:
     return printable(" ".join(words))
 
 
-def _summary(verdict: Verdict) -> Text:
+def _summary(verdict: Verdict, *, sent: bool) -> Text:
     failed = sum(not (check.ok or check.waived) for check in verdict.checks)
     waived = sum(check.waived for check in verdict.checks)
     if not verdict.verified and not verdict.refused:
@@ -73,9 +108,8 @@ def _summary(verdict: Verdict) -> Text:
             "bold yellow",
         )
     if not verdict.verified:
-        return Text(
-            f"REFUSED: {failed} of {len(verdict.checks)} checks failed. Nothing was sent.", "bold red"
-        )
+        kept = " Nothing was sent." if sent else ""
+        return Text(f"REFUSED: {failed} of {len(verdict.checks)} checks failed.{kept}", "bold red")
     simulated = " of a SIMULATED enclave" if verdict.simulated else ""
     model = f" It serves {model_name(verdict.claims.model)}." if verdict.claims else ""
     return Text(f"VERIFIED: all {len(verdict.checks)} checks{simulated} passed.{model}", "bold green")

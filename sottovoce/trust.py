@@ -16,11 +16,12 @@ from attestation.policy import (
     render_policy,
     with_audience,
 )
-from attestation.results import claims
 from attestation.results.appraisal import policy_id, result_of
-from attestation.results.ear import NONCE_SIZES, VerifierId
+from attestation.results.ear import NONCE_SIZES, AttestationResult, VerifierId
+from attestation.results.platform import encode_platform
 from attestation.results.serialization import JSON
-from attestation.results.values import encode_json
+from attestation.results.values import Value
+from attestation.tdx.event_log import Explanation
 from attestation.verdict import Verdict
 from models.manifest import catalogue
 
@@ -76,8 +77,8 @@ def model_name(digest: bytes) -> str:
     return names[0] if names else "unknown to this client"
 
 
-def verdict_json(verdict: Verdict) -> str:
-    """The verdict as one JSON object."""
+def judgement_json(verdict: Verdict, registers: tuple[Explanation, ...] = ()) -> str:
+    """The verdict as one JSON object, with what an event log explained where there was one."""
     said = verdict.claims
     document = {
         "verified": verdict.verified,
@@ -90,6 +91,7 @@ def verdict_json(verdict: Verdict) -> str:
         "model_name": model_name(said.model) if said else None,
         "audience": said.audience if said else None,
         "expires_at": said.expires_at if said else None,
+        "platform": encode_platform(verdict.details, JSON) if verdict.details else None,
         "checks": [
             {
                 "name": check.name,
@@ -102,12 +104,28 @@ def verdict_json(verdict: Verdict) -> str:
             for check in verdict.checks
         ],
     }
-    return json.dumps(document)
+    explained = {"event_log": [_register(item) for item in registers]} if registers else {}
+    return json.dumps(document | explained)
 
 
-def verdict_ear(verdict: Verdict, policy: Policy, *, now: int, nonce: bytes | None) -> str:
-    """The verdict as an EAT Attestation Result in JSON that nobody signed (attestation.md 9)."""
-    result = result_of(
+def _register(item: Explanation) -> dict[str, Value]:
+    """How one register came about. Data is shown where the measured digest is its own."""
+    events: list[Value] = [
+        {
+            "type": event.name,
+            "digest": event.digest.hex(),
+            "data": event.data.hex() if event.covers_data else None,
+        }
+        for event in item.events
+    ]
+    return {"rtmr": item.rtmr, "explained": item.complete, "events": events}
+
+
+def result_of_verdict(
+    verdict: Verdict, policy: Policy, *, now: int, nonce: bytes | None
+) -> AttestationResult:
+    """The verdict as an EAT Attestation Result (attestation.md 9)."""
+    return result_of(
         verdict,
         issued_at=now,
         verifier=VerifierId("sottovoce", metadata.version("sottovoce")),
@@ -115,7 +133,6 @@ def verdict_ear(verdict: Verdict, policy: Policy, *, now: int, nonce: bytes | No
         machines_are_named=_names_machines(policy, verdict.tee),
         nonce=nonce if nonce is not None and len(nonce) in NONCE_SIZES else None,
     )
-    return encode_json(claims.encode(result, JSON)).decode("utf-8")
 
 
 def _names_machines(policy: Policy, tee: str) -> bool:
@@ -128,8 +145,8 @@ __all__ = [
     "AnyMachine",
     "NoPolicyError",
     "choose_policy",
+    "judgement_json",
     "model_name",
     "origin",
-    "verdict_ear",
-    "verdict_json",
+    "result_of_verdict",
 ]

@@ -6,6 +6,8 @@ aspects: which checks speak of which aspect
 appraisal: a verdict in those aspects, never claiming more than was checked
 ear: an attestation result as a value
 serialization: names and forms of its claims in JSON and in CBOR
+members: claims of a map, taken out one by one
+platform: what is known of the machine, as claims
 claims: results to claims and back, strictly
 values: strict JSON, CBOR and base64url
 keys: the two signature algorithms, each tied to its kind of key

@@ -7,11 +7,14 @@
 4. Simulated machines contraindicate hardware and memory whatever passed: nothing protects them.
 5. File system, storage, sourced data and configuration are never affirmed: they are not appraised.
 6. Whatever is refused has a status that no relying party takes for consent.
+7. Nothing is said of the machine unless a signature under a known root covers it.
 """
 
 import hashlib
 from typing import Final
 
+from attestation.details import Details
+from attestation.nvidia.checks import NVIDIA_GPU
 from attestation.results import trust
 from attestation.results.aspects import APPRAISED, CONTRADICTIONS, CRYPTOGRAPHIC, DEBUG, FOUNDATIONS, IDENTITY
 from attestation.results.cmw import Record
@@ -29,6 +32,7 @@ from attestation.results.values import base64url
 from attestation.verdict import Check, Outcome, VendorRoot, Verdict
 
 LABEL: Final = "cpu"
+GPU_LABEL: Final = "gpu"
 GENUINE: Final = frozenset({"amd", "intel"})
 
 
@@ -54,7 +58,8 @@ def result_of(  # noqa: PLR0913 - each is a claim of the result
     """
     expires_at = verdict.claims.expires_at if verdict.verified and verdict.claims else None
     appraisal = appraisal_of(verdict, policy_ids=policy_ids, machines_are_named=machines_are_named)
-    return AttestationResult(issued_at, expires_at, verifier, nonce, raw_evidence, ((LABEL, appraisal),))
+    label = GPU_LABEL if verdict.tee == NVIDIA_GPU else LABEL
+    return AttestationResult(issued_at, expires_at, verifier, nonce, raw_evidence, ((label, appraisal),))
 
 
 def appraisal_of(
@@ -73,6 +78,7 @@ def appraisal_of(
             checks=tuple(
                 CheckResult(check.section, check.name, check.outcome.value) for check in verdict.checks
             ),
+            platform=_platform(verdict),
         ),
     )
 
@@ -152,6 +158,17 @@ def _enclave(verdict: Verdict) -> Enclave | None:
         configuration=claims.configuration,
         epoch=claims.epoch,
     )
+
+
+def _platform(verdict: Verdict) -> Details | None:
+    """7. Where the checks of signatures and roots passed, or the caller waived them."""
+    if verdict.vendor_root is VendorRoot.UNKNOWN or any(
+        check.outcome in {Outcome.FAILED, Outcome.NOT_EVALUATED}
+        for check in verdict.checks
+        if _ids(check) & CRYPTOGRAPHIC
+    ):
+        return None
+    return verdict.details
 
 
 def _is_genuine(verdict: Verdict) -> bool:

@@ -13,7 +13,10 @@ IDENTITY: Final = frozenset({"A14", "B11"})
 DEBUG: Final = frozenset({"A3", "B2"})
 
 CRYPTOGRAPHIC: Final = frozenset(
-    {f"S{number}" for number in range(1, 13)} | {f"T{number}" for number in range(1, 9)} | {"A1", "B1"}
+    {f"S{number}" for number in range(1, 13)}
+    | {f"T{number}" for number in range(1, 9)}
+    | {"A1", "B1"}
+    | {f"N{number}" for number in range(1, 7)}
 )
 """If one of these fails, the evidence proves nothing about anything."""
 

@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Results to claims and back. What is read has exactly the claims that are written here, each of its type."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final, TypeAlias, TypeVar
+from typing import Final
 
 from attestation.results.cmw import Record, WrapperError
 from attestation.results.ear import (
@@ -17,6 +15,8 @@ from attestation.results.ear import (
     VerifierClaims,
     VerifierId,
 )
+from attestation.results.members import Claims, Members, one_of
+from attestation.results.platform import encode_platform, read_platform
 from attestation.results.serialization import Serialization
 from attestation.results.trust import Aspect
 from attestation.results.values import Value
@@ -24,10 +24,7 @@ from attestation.results.values import Value
 PREFIX: Final = "sottovoce_"
 MAX_CHECKS: Final = 256
 OUTCOMES: Final = frozenset({"pass", "note", "fail", "not evaluated", "waived"})
-VENDOR_ROOTS: Final = frozenset({"amd", "intel", "simulated", "unknown"})
-
-Claims: TypeAlias = dict[int | str, Value]
-Choice = TypeVar("Choice")
+VENDOR_ROOTS: Final = frozenset({"amd", "intel", "nvidia", "simulated", "unknown"})
 
 
 def encode(result: AttestationResult, form: Serialization) -> Claims:
@@ -77,7 +74,7 @@ def _appraisal(appraisal: Appraisal, form: Serialization) -> Claims:
         form.key("ear_status"): form.tiers[appraisal.status],
         form.key("ear_trustworthiness_vector"): vector,
         form.key("ear_appraisal_policy_ids"): policy_ids,
-        form.key("ear_verifier_claims"): _verifier_claims(appraisal.verifier),
+        form.key("ear_verifier_claims"): _verifier_claims(appraisal.verifier, form),
     }
     if attester := _attester_claims(appraisal.attester, form):
         claims[form.key("ear_attester_claims")] = attester
@@ -102,13 +99,16 @@ def _attester_claims(attester: AttesterClaims, form: Serialization) -> Claims:
     return claims
 
 
-def _verifier_claims(verifier: VerifierClaims) -> Claims:
+def _verifier_claims(verifier: VerifierClaims, form: Serialization) -> Claims:
     checks: list[Value] = [[each.section, each.name, each.outcome] for each in verifier.checks]
-    return {
+    claims: Claims = {
         PREFIX + "vendor_root": verifier.vendor_root,
         PREFIX + "verified": verifier.verified,
         PREFIX + "checks": checks,
     }
+    if verifier.platform is not None:
+        claims[PREFIX + "platform"] = encode_platform(verifier.platform, form)
+    return claims
 
 
 def _read_appraisals(value: Value, form: Serialization) -> tuple[tuple[str, Appraisal], ...]:
@@ -122,12 +122,12 @@ def _read_appraisals(value: Value, form: Serialization) -> tuple[tuple[str, Appr
     return tuple(found)
 
 
-def _read_appraisal(members: "Members", form: Serialization) -> Appraisal:
+def _read_appraisal(members: Members, form: Serialization) -> Appraisal:
     attester: AttesterClaims = AttesterClaims(None, None)
     if members.has("ear_attester_claims"):
         attester = _read_attester(Members.of(members.take("ear_attester_claims"), form), form)
     appraisal = Appraisal(
-        status=_one_of(form.tiers, members.take("ear_status")),
+        status=one_of(form.tiers, members.take("ear_status")),
         vector=_read_vector(members.take("ear_trustworthiness_vector"), form),
         policy_ids=_texts(members.take("ear_appraisal_policy_ids")),
         attester=attester,
@@ -144,12 +144,12 @@ def _read_vector(value: Value, form: Serialization) -> tuple[tuple[Aspect, int],
     for key, item in value.items():
         if type(item) is not int:
             raise ResultError("expected integers in the vector")
-        vector[_one_of(form.aspects, key)] = item
+        vector[one_of(form.aspects, key)] = item
     return tuple(sorted(vector.items()))
 
 
-def _read_attester(members: "Members", form: Serialization) -> AttesterClaims:
-    debug = _one_of(form.debug, members.take("dbgstat")) if members.has("dbgstat") else None
+def _read_attester(members: Members, form: Serialization) -> AttesterClaims:
+    debug = one_of(form.debug, members.take("dbgstat")) if members.has("dbgstat") else None
     enclave = _read_enclave(members, form) if members.has(PREFIX + "tee") else None
     if debug is None and enclave is None:
         raise ResultError("expected no claims of the attester rather than empty ones")
@@ -157,7 +157,7 @@ def _read_attester(members: "Members", form: Serialization) -> AttesterClaims:
     return AttesterClaims(debug, enclave)
 
 
-def _read_enclave(members: "Members", form: Serialization) -> Enclave:
+def _read_enclave(members: Members, form: Serialization) -> Enclave:
     return Enclave(
         tee=members.text(PREFIX + "tee"),
         measurement=form.read_digest(members.take(PREFIX + "measurement")),
@@ -170,15 +170,18 @@ def _read_enclave(members: "Members", form: Serialization) -> Enclave:
     )
 
 
-def _read_verifier(members: "Members") -> VerifierClaims:
+def _read_verifier(members: Members) -> VerifierClaims:
     root, verified = members.text(PREFIX + "vendor_root"), members.take(PREFIX + "verified")
     checks = members.take(PREFIX + "checks")
     if root not in VENDOR_ROOTS or not isinstance(verified, bool):
         raise ResultError("expected a vendor's root, and whether the evidence was verified")
     if not isinstance(checks, list) or len(checks) > MAX_CHECKS:
         raise ResultError(f"expected a list of up to {MAX_CHECKS} checks")
+    platform = None
+    if members.has(PREFIX + "platform"):
+        platform = read_platform(members.inner(PREFIX + "platform"))
     members.end()
-    return VerifierClaims(root, verified, tuple(map(_read_check, checks)))
+    return VerifierClaims(root, verified, tuple(map(_read_check, checks)), platform)
 
 
 def _read_check(value: Value) -> CheckResult:
@@ -203,52 +206,3 @@ def _texts(value: Value) -> tuple[str, ...]:
     if len(texts) != len(value):
         raise ResultError("expected a list of text")
     return texts
-
-
-def _one_of(known: Mapping[Choice, int | str], value: Value) -> Choice:
-    for choice, form in known.items():
-        if type(value) is type(form) and value == form:
-            return choice
-    raise ResultError(f"{str(value)[:40]!r} is not a known value")
-
-
-@dataclass(slots=True)
-class Members:
-    """The claims of one map, taken out one by one; what is left at the end was not expected."""
-
-    left: Claims
-    form: Serialization
-
-    @classmethod
-    def of(cls, value: Value, form: Serialization) -> "Members":
-        """The claims of a map. Raises ResultError."""
-        if not isinstance(value, dict):
-            raise ResultError("expected a map of claims")
-        return cls(dict(value), form)
-
-    def has(self, claim: str) -> bool:
-        """Whether the claim is there and not taken yet."""
-        return self.form.key(claim) in self.left
-
-    def take(self, claim: str) -> Value:
-        """The claim's value; None where it is missing, which no claim may be."""
-        return self.left.pop(self.form.key(claim), None)
-
-    def text(self, claim: str) -> str:
-        """A claim that is text. Raises ResultError."""
-        value = self.take(claim)
-        if not isinstance(value, str):
-            raise ResultError(f"expected text as {claim}")
-        return value
-
-    def integer(self, claim: str) -> int:
-        """A claim that is an integer; JSON's true is none. Raises ResultError."""
-        value = self.take(claim)
-        if type(value) is not int:
-            raise ResultError(f"expected an integer as {claim}")
-        return value
-
-    def end(self) -> None:
-        """Raise ResultError for claims that nobody took."""
-        if self.left:
-            raise ResultError(f"unknown claims {', '.join(sorted(map(str, self.left)))[:200]}")

@@ -4,6 +4,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+from attestation.details import Details
 from attestation.results.cmw import Record
 from attestation.results.trust import MAX_VALUE, MIN_VALUE, Aspect, DebugStatus, Tier, tier
 
@@ -58,11 +59,12 @@ class CheckResult:
 
 @dataclass(frozen=True, slots=True)
 class VerifierClaims:
-    """What the verifier did: whose root the evidence led to, and every check."""
+    """What the verifier did: whose root the evidence led to, every check, and what it read of the machine."""
 
     vendor_root: str
     verified: bool
     checks: tuple[CheckResult, ...]
+    platform: Details | None = None
 
     @property
     def simulated(self) -> bool:

@@ -5,11 +5,10 @@ import os
 import sys
 from pathlib import Path
 
-from attestation.policy import AnyModel, Policy, SimulatedRoots, render_policy
 from attestation.simulated import arguments
 from attestation.simulated.arguments import PolicyCommand, RootCommand, SnpCommand, TdxCommand, Wanted
 from attestation.simulated.collateral import Status
-from attestation.simulated.files import Summary, snp_files, snp_policy, tdx_files, write_files
+from attestation.simulated.files import Summary, snp_files, snp_policy, tdx_files, tdx_policy, write_files
 from attestation.simulated.folder import VendorError
 from attestation.simulated.intel import SimulatedIntel, TdxSetting
 from attestation.simulated.intel_certificates import fingerprint
@@ -29,7 +28,7 @@ def main(command_line: list[str] | None = None) -> None:
     command = arguments.parse(command_line, default_folder())
     match command:
         case PolicyCommand():
-            sys.stdout.write(render_policy(_policy(_vendor(command.folder, None))))
+            sys.stdout.write(_policy(command).decode("utf-8"))
         case RootCommand():
             sys.stdout.write(f"{_root(command).hex()}\n")
         case SnpCommand():
@@ -44,14 +43,21 @@ def default_folder() -> Path:
     return Path(base) / "sottovoce" / "simulated"
 
 
-def _policy(vendor: SimulatedVendor) -> Policy:
-    """Accept this vendor's root, its one chip, and the code beside this file."""
-    return Policy(
-        measurements=frozenset({code_measurement(Path(__file__).parents[2])}),
-        machines=frozenset({vendor.chip_id}),
-        models=AnyModel.ANY_MODEL,
-        simulated_roots=SimulatedRoots(frozenset({vendor.root_fingerprint})),
+def _policy(command: PolicyCommand) -> bytes:
+    """Accept one root, one machine and one measurement. Dates do not matter for that."""
+    measurement = command.measurement or code_measurement(Path(__file__).parents[2])
+    if command.tdx:
+        good = TdxSetting(0, QuoteFields(TdFields(mrtd=measurement)))
+        return tdx_policy(good, fingerprint(_intel(command.folder, command.seed).root(0)))
+    vendor = _vendor(command.folder, command.seed)
+    setting = vendor.setting(
+        measurement, at=0, product=command.product, signing_key=_signing_key(vlek=command.vlek)
     )
+    return snp_policy(setting, fingerprint(vendor.root(command.product)))
+
+
+def _signing_key(*, vlek: bool) -> SigningKey:
+    return SigningKey.VLEK if vlek else SigningKey.VCEK
 
 
 def _root(command: RootCommand) -> bytes:
@@ -64,7 +70,7 @@ def _root(command: RootCommand) -> bytes:
 def _write_snp(command: SnpCommand) -> None:
     wanted = command.wanted
     vendor = _vendor(wanted.folder, wanted.seed)
-    signing_key = SigningKey.VLEK if command.vlek else SigningKey.VCEK
+    signing_key = _signing_key(vlek=command.vlek)
     good = vendor.setting(
         wanted.measurement,
         at=wanted.at,
@@ -92,7 +98,9 @@ def _write_tdx(command: TdxCommand) -> None:
     what = f"TDX quote version {setting.quote.version}, body type {setting.quote.body_type.value}"
     verdict = _verdict(knob, _said_of(command.status))
     summary = _summary(what, wanted, domain.root_fingerprint, verdict)
-    write_files(wanted.out, tdx_files(domain, wanted.report_data), summary)
+    files = tdx_files(domain, wanted.report_data)
+    files["policy.toml"] = tdx_policy(good, domain.root_fingerprint)
+    write_files(wanted.out, files, summary)
 
 
 def _said_of(status: Status) -> str:

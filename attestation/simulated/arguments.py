@@ -21,6 +21,8 @@ verifier as real hardware, and protects nothing: whoever can read its folder, or
 its evidence."""
 EPILOG: Final = """Examples:
   python -m attestation.simulated policy > policy.toml
+  python -m attestation.simulated policy --product turin --vlek > policy.toml
+  python -m attestation.simulated policy --tee tdx --measurement HEX > policy.toml
   python -m attestation.simulated snp --report-version 5 --product turin --out good
   python -m attestation.simulated tdx --quote-version 5 --seed demo --at 2026-11-01T12:00:00Z --out good
   python -m attestation.simulated tdx --status OutOfDate --spoil mrtd --out bad"""
@@ -30,9 +32,14 @@ MEASUREMENT_SIZE: Final = 48
 
 @dataclass(frozen=True, slots=True)
 class PolicyCommand:
-    """Print a policy."""
+    """Print a policy. `tdx` asks for one for trust domains. Without a measurement, it is this code's own."""
 
     folder: Path
+    seed: bytes | None
+    product: Product
+    tdx: bool
+    vlek: bool
+    measurement: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +101,7 @@ class _Options(argparse.Namespace):
     spoil: str | None
     report_data: bytes
     measurement: bytes
+    code: bytes | None
     version: int
     body_type: BodyType
     status: Status
@@ -105,7 +113,14 @@ def parse(command_line: list[str] | None, folder: Path) -> Command:
     options = _parser(folder).parse_args(command_line, namespace=_Options())
     match options.command:
         case "policy":
-            return PolicyCommand(options.folder)
+            return PolicyCommand(
+                options.folder,
+                options.seed,
+                options.product,
+                options.tee == "tdx",
+                options.vlek,
+                options.code,
+            )
         case "root":
             return RootCommand(options.folder, options.seed, options.product, options.tee == "tdx")
         case "snp":
@@ -135,17 +150,17 @@ def _parser(folder: Path) -> argparse.ArgumentParser:
     )
     place, seed, evidence = _place(folder), _seed(), _evidence()
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser(
-        "policy",
-        parents=[place],
-        help="print a policy that accepts this vendor's root and chip, and the code beside this program",
+    _add_policy(
+        commands.add_parser(
+            "policy",
+            parents=[place, seed],
+            help="print a policy that accepts one root, machine and measurement of this vendor, and no more",
+        )
     )
     root = commands.add_parser(
         "root", parents=[place, seed], help="print the SHA-256 fingerprint of a root key of this vendor"
     )
-    root.add_argument(
-        "--tee", choices=["snp", "tdx"], default="snp", help="whose root (default: %(default)s)"
-    )
+    _add_tee(root)
     _add_product(root)
     _add_snp(
         commands.add_parser(
@@ -218,6 +233,32 @@ def _evidence() -> argparse.ArgumentParser:
     return evidence
 
 
+def _add_policy(parser: argparse.ArgumentParser) -> None:
+    _add_tee(parser)
+    _add_product(parser)
+    _add_vlek(parser)
+    parser.add_argument(
+        "--measurement",
+        dest="code",
+        type=_octets(MEASUREMENT_SIZE),
+        default=None,
+        metavar="HEX",
+        help="96 hexadecimal digits: launch digest or MRTD (default: that of the code beside this program)",
+    )
+
+
+def _add_tee(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--tee", choices=["snp", "tdx"], default="snp", help="which hardware (default: %(default)s)"
+    )
+
+
+def _add_vlek(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--vlek", action="store_true", help="signed with a cloud provider's key instead of the chip's own"
+    )
+
+
 def _add_snp(parser: argparse.ArgumentParser) -> None:
     _add_product(parser)
     parser.add_argument(
@@ -228,9 +269,7 @@ def _add_snp(parser: argparse.ArgumentParser) -> None:
         default=3,
         help="version of the report (default: %(default)s)",
     )
-    parser.add_argument(
-        "--vlek", action="store_true", help="sign with a cloud provider's key instead of the chip's own"
-    )
+    _add_vlek(parser)
     _add_spoil(parser, SNP_KNOBS)
 
 

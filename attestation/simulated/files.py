@@ -13,10 +13,11 @@ from typing import Final
 from attestation.policy import AnyModel, Measurement, Policy, SimulatedRoots, SnpPolicy, render_policy
 from attestation.simulated.amd import SnpSetting
 from attestation.simulated.certificates import CSP_NAME, LEAF_NAMES
-from attestation.simulated.intel import SimulatedTd
+from attestation.simulated.intel import SimulatedTd, TdxSetting
 from attestation.simulated.intel_certificates import to_pem
 from attestation.simulated.snp import SimulatedGuest
 from attestation.snp.report import SigningKey
+from attestation.tdx.policy import TdMeasurement, TdxPolicy
 
 README: Final = "README.md"
 FILE_MODE: Final = 0o644
@@ -76,6 +77,25 @@ def snp_policy(good: SnpSetting, root_fingerprint: bytes) -> bytes:
         products=frozenset({good.product}),
         simulated_roots=SimulatedRoots(frozenset({root_fingerprint})),
         snp=SnpPolicy(providers=provider),
+    )
+    return render_policy(policy).encode("utf-8")
+
+
+def tdx_policy(good: TdxSetting, root_fingerprint: bytes) -> bytes:
+    """The policy that accepts a setting that nothing spoils."""
+    td = good.quote.td
+    rtmr0, rtmr1, rtmr2, rtmr3 = good.log.registers()
+    policy = Policy(
+        measurements=frozenset(),
+        machines=frozenset(),
+        models=AnyModel.ANY_MODEL,
+        products=frozenset(),
+        simulated_roots=SimulatedRoots(frozenset({root_fingerprint})),
+        tdx=TdxPolicy(
+            measurements=frozenset({TdMeasurement(td.mrtd, rtmr0, rtmr1, rtmr2, rtmr3)}),
+            fmspcs=frozenset({good.platform.fmspc}),
+            ppids=frozenset({good.platform.ppid}),
+        ),
     )
     return render_policy(policy).encode("utf-8")
 

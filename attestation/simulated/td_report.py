@@ -24,8 +24,8 @@ class TdReport:
     def encode(self) -> bytes:
         """1,024 bytes: REPORTMACSTRUCT over the hashes of TEE_TCB_INFO and TD_INFO, and those two."""
         tcb_info, td_info = self._tcb_info(), self._td_info()
-        # Version 1 of the type says that the hash of service domains is in use.
-        kind = bytes((0x81, 0, 0, int(any(self.td.mrservicetd))))
+        # REPORTTYPE: type, subtype, version, reserved. Version 1 says that the hash of service TDs is in use.
+        kind = bytes((0x81, 0, int(any(self.td.mrservicetd)), 0))
         hashes = sha384(tcb_info).digest() + sha384(td_info).digest()
         maced = kind + bytes(12) + self.cpu_svn + hashes + self.td.report_data + bytes(32)
         mac = hmac.digest(self.mac_key, maced, sha256)

@@ -9,4 +9,5 @@ case: what the checks examine, and the cache of chains and lists
 structure: the checks of attestation.md 7.1, in that order
 appraisal: the checks of attestation.md 7.2, in that order
 rules: both
+details: the typed fields of a verdict
 """

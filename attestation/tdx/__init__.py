@@ -13,4 +13,6 @@ platform: what a quote and its collateral prove about a machine at any time, and
 rules: the checks of attestation.md 7.3 and 7.4, in that order
 event_log: the firmware's event log, parsed and replayed
 dstack_log: the log of dstack's guest agent, in the same form
+log_checks: what a log explains of a quote's registers, as checks
+details: the typed fields of a verdict
 """

@@ -70,6 +70,7 @@ class TdxPolicy:
     ppids: frozenset[bytes] | AnyValue
     accepted_statuses: frozenset[TcbStatus] = frozenset({TcbStatus.UP_TO_DATE})
     tolerated_advisories: frozenset[str] = frozenset()
+    out_of_date_grace_days: int = 0
     minimum_evaluation_data_number: int = DEFAULT_MINIMUM_EVALUATION_DATA_NUMBER
     max_collateral_age_seconds: int = DEFAULT_MAX_COLLATERAL_AGE_SECONDS
     clock_skew_seconds: int = DEFAULT_CLOCK_SKEW_SECONDS

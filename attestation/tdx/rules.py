@@ -34,7 +34,7 @@ from attestation.tdx.policy import (
     TdxPolicy,
 )
 from attestation.tdx.quote import Quote, TdAttributes, TdBody, parse_quote
-from attestation.tdx.tcb import TcbResult, TcbStatus
+from attestation.tdx.tcb import Outdated, TcbResult, TcbStatus
 from attestation.verdict import Check, Decision
 from attestation.x509 import Certificate
 
@@ -42,6 +42,7 @@ from attestation.x509 import Certificate
 # PKRU, CET, user interrupts, LBR, AMX and APX.
 XFAM_REQUIRED: Final = 0x3
 XFAM_KNOWN: Final = 0xEDBE7
+SECONDS_PER_DAY: Final = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +93,33 @@ def appraise_quote(  # noqa: PLR0913
     The result is None where it could not be evaluated, and means nothing unless every check passed. With
     `platforms`, what was proven about a machine before is not proven again.
     """
+    case = open_quote_case(
+        quote_data, collateral, policy, roots, expected_report_data, now, platforms=platforms
+    )
+    result = case.result.outcome
+    return check_quote_case(case), None if isinstance(result, Unreadable) else result
+
+
+def open_quote_case(  # noqa: PLR0913
+    quote_data: bytes,
+    collateral: Collateral | None,
+    policy: TdxPolicy,
+    roots: frozenset[bytes],
+    expected_report_data: bytes | ReportDataExpectation,
+    now: int,
+    *,
+    platforms: VerifiedPlatforms | None = None,
+) -> QuoteCase:
+    """Parse and prove every part; what cannot be read is kept as such."""
     quote = Part("quote", settle(parse_quote, quote_data))
     platform = _platform(quote, collateral, platforms)
     result = Part("TCB result", settle(_evaluate, quote, platform))
-    case = QuoteCase(quote, platform, result, policy, roots, expected_report_data, now)
-    checks = tuple(make_check(rule, case) for rule in TDX_CHECKS)
-    return checks, None if isinstance(result.outcome, Unreadable) else result.outcome
+    return QuoteCase(quote, platform, result, policy, roots, expected_report_data, now)
+
+
+def check_quote_case(case: QuoteCase) -> tuple[Check, ...]:
+    """Every check, in order."""
+    return tuple(make_check(rule, case) for rule in TDX_CHECKS)
 
 
 def _platform(
@@ -214,9 +236,19 @@ def _tdx_module_level(case: QuoteCase) -> Finding:
 
 def _part_accepted(case: QuoteCase, status: TcbStatus) -> bool:
     """Up to date, or such that the policy accepts what follows from it for the whole."""
-    return status is TcbStatus.UP_TO_DATE or (
-        status not in NEVER_ACCEPTED and case.result.need().status in case.policy.accepted_statuses
-    )
+    if status is TcbStatus.UP_TO_DATE:
+        return True
+    accepted = case.result.need().status in case.policy.accepted_statuses
+    return status not in NEVER_ACCEPTED and (accepted or _grace(case) is not None)
+
+
+def _grace(case: QuoteCase) -> Outdated | None:
+    """What is out of date and still tolerated, where that is all that is wrong with the status."""
+    result, days = case.result.need(), case.policy.out_of_date_grace_days
+    outdated = result.outdated
+    if result.status is not TcbStatus.OUT_OF_DATE or outdated is None or not days:
+        return None
+    return outdated if case.now <= outdated.superseded_at + days * SECONDS_PER_DAY else None
 
 
 def _tcb_level(case: QuoteCase) -> Finding:
@@ -355,13 +387,18 @@ def _service_td(case: QuoteCase) -> Finding:
 
 
 def _tcb_status(case: QuoteCase) -> Finding:
-    result, policy = case.result.need(), case.policy
-    advisories = sorted(set(result.advisory_ids) - policy.tolerated_advisories)
+    result, policy, grace = case.result.need(), case.policy, _grace(case)
+    tolerated = policy.tolerated_advisories | (grace.advisory_ids if grace else frozenset[str]())
     listed = f" with {', '.join(result.advisory_ids)}" if result.advisory_ids else ""
+    outdated = f", superseded {_date(result.outdated.superseded_at)}" if result.outdated else ""
+    days = policy.out_of_date_grace_days
     return Finding(
-        result.status in policy.accepted_statuses and not advisories,
-        f"{result.status.value}{listed}, TCB of {_date(result.tcb_date)}",
-        f"{' or '.join(sorted(policy.accepted_statuses))}, with no advisory that the policy does not name",
+        (result.status in policy.accepted_statuses or grace is not None)
+        and set(result.advisory_ids) <= tolerated,
+        f"{result.status.value}{listed}, TCB of {_date(result.tcb_date)}{outdated}",
+        f"{' or '.join(sorted(policy.accepted_statuses))}, with no advisory that the policy does not name"
+        + (f", or OutOfDate for {days} days" if days else ""),
+        noted=grace is not None,
     )
 
 

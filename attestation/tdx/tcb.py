@@ -59,6 +59,18 @@ class Evaluation:
 
 
 @dataclass(frozen=True, slots=True)
+class Outdated:
+    """The parts that are out of date: when the first of them was superseded, and their advisories.
+
+    A level is superseded on the date of the next newer one. Later recoveries do not renew that date, or a
+    machine that is never updated would be tolerated again after each.
+    """
+
+    superseded_at: int
+    advisory_ids: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class TcbResult:
     """The status of a quote, and what it follows from. `tcb_date` is the oldest of the matched levels.
 
@@ -74,6 +86,7 @@ class TcbResult:
     platform_status: TcbStatus
     evaluation_data_number: int
     launch: TcbStatus
+    outdated: Outdated | None
 
 
 NOTHING: Final = Standing(TcbStatus.NOT_SUPPORTED, 0, ())
@@ -115,7 +128,33 @@ def evaluate(quote: Quote, pck: Pck, tcb_info: TcbInfo, qe_identity: QeIdentity)
         platform_status=launch.platform.status,
         evaluation_data_number=tcb_info.evaluation_data_number,
         launch=launch.status,
+        outdated=_outdated(launch, body, tcb_info, qe_identity),
     )
+
+
+def _outdated(
+    launch: Evaluation, body: TdBody, tcb_info: TcbInfo, qe_identity: QeIdentity
+) -> Outdated | None:
+    """None where no part of the TCB at launch is out of date."""
+    levels: dict[Standing, tuple[Standing, ...]] = {
+        launch.platform: tuple(level.standing for level in tcb_info.levels),
+        launch.quoting_enclave: tuple(level.standing for level in qe_identity.levels),
+    }
+    if body.tee_tcb_svn[MODULE_VERSION] and launch.module is not NOTHING:
+        identity = check_module(body.tee_tcb_svn, body, tcb_info)
+        levels[launch.module] = tuple(level.standing for level in identity.levels)
+    old = [part for part in launch.standings if part.status is TcbStatus.OUT_OF_DATE]
+    if not old:
+        return None
+    return Outdated(
+        min(_superseded_at(part, levels[part]) for part in old),
+        frozenset(advisory for part in old for advisory in part.advisory_ids),
+    )
+
+
+def _superseded_at(standing: Standing, levels: tuple[Standing, ...]) -> int:
+    """The date of the next newer level; the level's own where none is newer, so that nothing is gained."""
+    return min((level.date for level in levels if level.date > standing.date), default=standing.date)
 
 
 def evaluate_svn(

@@ -73,10 +73,11 @@ def snp_report(report_data: bytes, level: int = 0) -> bytes:
     return fields.encode().ljust(REPORT_SIZE, b"\x00")
 
 
-def hcl_blob(runtime: bytes, hardware: Hardware = Hardware.SEV_SNP) -> bytes:
-    """A blob whose report is bound to the runtime data."""
+def hcl_blob(runtime: bytes, hardware: Hardware = Hardware.SEV_SNP, report: bytes | None = None) -> bytes:
+    """A blob with this report, or one that nobody signed, bound to the runtime data."""
     report_data = sha256(runtime).digest() + bytes(32)
-    report = tdreport(report_data) if hardware is Hardware.TDX else snp_report(report_data)
+    if report is None:
+        report = tdreport(report_data) if hardware is Hardware.TDX else snp_report(report_data)
     header = struct.pack("<4sIIII12s", b"HCLA", 2, 1236 + len(runtime), 2, 0, b"")
     request = struct.pack("<IIIII", 20 + len(runtime), 1, hardware, 1, len(runtime))
     return (header + report.ljust(1184, b"\x00") + request + runtime).ljust(2600, b"\x00")

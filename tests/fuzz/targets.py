@@ -15,6 +15,10 @@ from attestation.azure.tpm import TpmError
 from attestation.azure.tpm import parse_quote as parse_tpm_quote
 from attestation.collect.certificate_table import CertificateTableError, parse_certificate_table
 from attestation.evidence import Evidence, EvidenceError, decode_claims, decode_evidence
+from attestation.nvidia import p384
+from attestation.nvidia.measurements import GpuReportError
+from attestation.nvidia.measurements import parse_report as parse_gpu_report
+from attestation.nvidia.payload import PayloadError, decode_payload
 from attestation.policy import PolicyError, parse_policy, render_policy
 from attestation.results.cmw import (
     WrapperError,
@@ -28,13 +32,14 @@ from attestation.snp.report import ReportError, parse_report
 from attestation.tdx.collateral import CollateralError, decode_collateral
 from attestation.tdx.documents import DocumentError
 from attestation.tdx.event_log import EventLogError, parse_event_log
+from attestation.tdx.log_checks import read_event_log
 from attestation.tdx.p256 import parse_certificate as parse_p256_certificate
 from attestation.tdx.p256 import parse_revocation_list as parse_p256_list
 from attestation.tdx.pem import PemError, decode_pem
 from attestation.tdx.quote import QuoteError, parse_quote
 from attestation.verify import appraise
 from attestation.x509 import CertificateError, parse_certificate, parse_revocation_list
-from tests.fakes import hardware
+from tests.fakes import gpu, hardware
 from wire import bhttp, frames, ohttp, varint
 
 VECTORS = Path(__file__).parent.parent.parent.parent / "shared" / "vectors"
@@ -148,6 +153,17 @@ def tdx_targets() -> list[Target]:
         Target("Intel certificate", parse_p256_certificate, (CertificateError,), intel),
         Target("Intel revocation list", parse_p256_list, (CertificateError,), [read.pck_crl, read.root_crl]),
         Target("event log", parse_event_log, (EventLogError,), [machine.event_log]),
+        Target(
+            "any event log", read_event_log, (EventLogError,), genuine("tdx/eventlog/*") or [b"[]", b"{}"]
+        ),
+        Target("GPU report", parse_gpu_report, (GpuReportError,), [gpu.ReportFields().encode()]),
+        Target("GPU certificate", p384.parse_certificate, (CertificateError,), list(gpu.chain())),
+        Target(
+            "GPU payload",
+            decode_payload,
+            (PayloadError,),
+            genuine("nvidia/*gpu_attest*") or [b'{"nonce":""}'],
+        ),
         Target("TD report", parse_tdreport, (TdReportError,), [machine.td_report(bytes(64))]),
         Target(
             "PEM",

@@ -104,37 +104,37 @@ def test_document_is_verified_at_its_time(files: Path) -> None:
 
 
 def test_result_in_the_words_of_the_standard(files: Path) -> None:
-    told = snp(files, "--nonce", DATA.hex(), "--ear")
+    told = snp(files, "--nonce", DATA.hex(), "--ear", "json")
     result = json.loads(told.stdout)
     assert told.returncode == 20
     assert result["eat_profile"] == "tag:ietf.org,2026:rats/ear#04"
     assert result["submods"]["cpu"]["ear_status"] == "contraindicated"
-    whole = tdx(files, "--collateral", files / "collateral.json", "--nonce", "00", "--ear")
+    whole = tdx(files, "--collateral", files / "collateral.json", "--nonce", "00", "--ear", "json")
     assert whole.returncode == 10
     assert "eat_nonce" not in json.loads(whole.stdout)
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "complaint"),
+    ("name", "options", "code", "complaint"),
     [
-        ("rubbish", (), "none of these"),
-        ("report.bin", (), "needs the certificates"),
-        ("report.bin", ("--collateral", "collateral.json"), "--collateral does not belong"),
-        ("quote.bin", ("--certs", "leaf.der"), "--certs does not belong"),
-        ("document.json", ("--nonce", "00"), "--nonce does not belong"),
-        ("quote.bin", ("--nonce", "0g"), "hexadecimal"),
-        ("quote.bin", ("--at", "yesterday"), "unix seconds"),
-        ("quote.bin", ("--collateral", "missing"), "missing"),
-        ("report.bin", ("--certs", "list.pem"), "PEM"),
-        ("missing", ("--nonce", "00"), "belong to files"),
+        ("rubbish", (), 20, "none of these"),
+        ("report.bin", (), 2, "needs the certificates"),
+        ("report.bin", ("--collateral", "collateral.json"), 2, "--collateral does not belong"),
+        ("quote.bin", ("--certs", "leaf.der"), 2, "--certs does not belong"),
+        ("document.json", ("--nonce", "00"), 2, "--nonce does not belong"),
+        ("quote.bin", ("--nonce", "0g"), 20, "hexadecimal"),
+        ("quote.bin", ("--at", "yesterday"), 20, "unix seconds"),
+        ("quote.bin", ("--collateral", "missing"), 20, "missing"),
+        ("report.bin", ("--certs", "list.pem"), 20, "PEM"),
+        ("missing", ("--nonce", "00"), 20, "there is no file"),
     ],
 )
 def test_what_does_not_fit_could_not_be_checked(
-    files: Path, name: str, options: tuple[str, ...], complaint: str
+    files: Path, name: str, options: tuple[str, ...], code: int, complaint: str
 ) -> None:
     placed = [files / each if (files / each).exists() or each == "missing" else each for each in options]
     told = run(files / name, *placed, "--json")
-    assert told.returncode == 20
+    assert told.returncode == code
     assert complaint in json.loads(told.stdout)["error"]
 
 

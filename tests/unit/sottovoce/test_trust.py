@@ -13,10 +13,10 @@ from models.manifest import find_manifest
 from sottovoce.trust import (
     NoPolicyError,
     choose_policy,
+    judgement_json,
     model_name,
     origin,
     simulated_policy_path,
-    verdict_json,
 )
 from tests.fakes import hardware
 
@@ -102,7 +102,7 @@ def test_models_of_the_catalogue_have_names() -> None:
 
 def test_the_verdict_of_good_evidence_as_json() -> None:
     verdict = appraise(hardware.evidence(), hardware.policy(), hardware.NOW)
-    document = json.loads(verdict_json(verdict))
+    document = json.loads(judgement_json(verdict))
     assert document["verified"] is True
     assert document["simulated"] is True
     assert document["vendor_root"] == "simulated"
@@ -117,7 +117,7 @@ def test_the_verdict_of_good_evidence_as_json() -> None:
 def test_the_verdict_of_expired_evidence_as_json() -> None:
     evidence = hardware.evidence()
     late = decode_claims(evidence.claims).expires_at + 3600
-    document = json.loads(verdict_json(appraise(evidence, hardware.policy(), late)))
+    document = json.loads(judgement_json(appraise(evidence, hardware.policy(), late)))
     assert document["verified"] is False
     failed = [check for check in document["checks"] if not check["ok"]]
     assert failed

@@ -17,6 +17,7 @@ from attestation.simulated.intel_certificates import fingerprint
 from attestation.simulated.snp_knobs import SNP_KNOBS
 from attestation.simulated.tdx_knobs import TDX_KNOBS
 from attestation.snp.report import parse_report
+from attestation.verify import verify_snp_report, verify_tdx_quote
 from tests.fakes.hardware import NOW, vendor
 
 ROOT = Path(__file__).parents[4]
@@ -198,3 +199,46 @@ def test_it_is_a_program_of_its_own(tmp_path: Path) -> None:
     )
     assert run.stdout + run.stderr == b""
     assert judged(tmp_path) == "UpToDate"
+
+
+def printed(capsys: pytest.CaptureFixture[str], *options: str) -> str:
+    """The policy that the command prints."""
+    command.main(["policy", *options])
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("product", [product.value for product in Product])
+@pytest.mark.parametrize("vlek", [(), ("--vlek",)])
+def test_policy_for_each_product_is_that_of_its_evidence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], product: str, vlek: tuple[str, ...]
+) -> None:
+    options = ("--product", product, *vlek, "--measurement", "cd" * 48)
+    snp(tmp_path, *options)
+    text = printed(capsys, "--folder", str(vendor().folder), *options)
+    assert text == (tmp_path / "policy.toml").read_text(encoding="utf-8")
+    policy = parse_policy(text)
+    leaf = (tmp_path / ("vlek.der" if vlek else "vcek.der")).read_bytes()
+    chain = (
+        leaf,
+        (tmp_path / ("asvk.der" if vlek else "ask.der")).read_bytes(),
+        (tmp_path / "ark.der").read_bytes(),
+    )
+    report, crl = ((tmp_path / name).read_bytes() for name in ("report.bin", "crl.der"))
+    verdict = verify_snp_report(report, chain, crl, policy, NOW, bytes(64))
+    assert verdict.verified
+    assert len(policy.measurements) == len(policy.simulated_roots.fingerprints) == len(policy.products) == 1
+
+
+def test_policy_for_tdx_is_that_of_its_evidence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tdx(tmp_path, "--measurement", "cd" * 48)
+    text = printed(capsys, "--tee", "tdx", "--seed", "demo", "--measurement", "cd" * 48)
+    assert text == (tmp_path / "policy.toml").read_text(encoding="utf-8")
+    quote, collateral = ((tmp_path / name).read_bytes() for name in ("quote.bin", "collateral.json"))
+    assert verify_tdx_quote(quote, collateral, parse_policy(text), NOW, bytes(64)).verified
+    others = (
+        printed(capsys, "--tee", "tdx", "--seed", "other", "--measurement", "cd" * 48),
+        printed(capsys, "--tee", "tdx", "--seed", "demo"),
+        printed(capsys, "--folder", str(vendor().folder)),
+    )
+    for other in others:
+        assert verify_tdx_quote(quote, collateral, parse_policy(other), NOW, bytes(64)).refused

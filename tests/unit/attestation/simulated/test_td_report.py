@@ -4,6 +4,9 @@
 from dataclasses import replace
 from hashlib import sha384
 
+import pytest
+
+from attestation.azure.tdreport import TdReportError, check_hashes, parse_tdreport
 from attestation.simulated.td_quote import QuoteFields, TdFields
 from attestation.simulated.td_report import TD_REPORT_SIZE
 from tests.fakes.hardware import MEASUREMENT, td_setting, trust_domain
@@ -43,8 +46,20 @@ def test_fields_are_where_they_belong() -> None:
 def test_service_domain_changes_the_version() -> None:
     fields = TdFields(mrservicetd=bytes([9]) * 48)
     report = trust_domain(replace(td_setting(), quote=QuoteFields(fields))).td_report(DATA)
-    assert report[:4] == bytes.fromhex("81000001")
+    assert report[:4] == bytes.fromhex("81000100")
     assert report[912:960] == bytes([9]) * 48
+
+
+@pytest.mark.parametrize("service", [bytes(48), bytes([9]) * 48])
+def test_verifier_reads_what_the_machine_writes(service: bytes) -> None:
+    """Byte 2 is the version and byte 3 is reserved, here as in the TDREPORT of a genuine machine."""
+    fields = TdFields(mrservicetd=service)
+    written = trust_domain(replace(td_setting(), quote=QuoteFields(fields))).td_report(DATA)
+    report = parse_tdreport(written)
+    check_hashes(report)
+    assert report.body.report_data == DATA
+    with pytest.raises(TdReportError, match="expected report type 81"):
+        parse_tdreport(written[:3] + b"\x01" + written[4:])
 
 
 def test_machine_signs_what_is_before_its_mac() -> None:
