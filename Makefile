@@ -6,7 +6,7 @@ BIN := .venv/bin
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
     --no-annotate --no-header
 
-.PHONY: help demo run test check lint types imports bench fuzz coverage lock clean
+.PHONY: help demo run test check lint types imports bench fuzz mutants coverage lock clean
 help: ## what each target does
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
@@ -37,6 +37,9 @@ bench: .venv/ready ## every benchmark, each beside its peer in one run
 
 fuzz: .venv/ready ## spoiled bytes for every parser, for two minutes
 	@$(BIN)/python -m tests.fuzz --seconds 120
+
+mutants: .venv/ready ## small mistakes in the code that decides: a test has to notice each
+	@$(BIN)/python -P -m tests.mutation
 
 coverage: .venv/ready ## which branches the tests do not reach
 	$(BIN)/coverage run -m pytest

@@ -3,7 +3,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from attestation import evidence
 from attestation.snp.product import TcbError
@@ -55,8 +55,7 @@ class Part(Generic[Value]):
         return self.outcome
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """A check's outcome. `expected` is given where it depends on the policy, and replaces the rule's.
 
     `noted` marks what passes and still deserves a look.
@@ -90,7 +89,7 @@ def attempt(parse: Callable[[Input], Value], encoded: Input) -> Value | Unreadab
 
 def make_check(rule: Rule[Case], case: Case) -> Check:
     """Make one check. A check that cannot be made has not passed."""
-    evaluated, waived, finding = True, False, Finding(ok=False, found="")
+    evaluated, waived = True, False
     try:
         finding = rule.examine(case)
     except NotEvaluatedError as missing:

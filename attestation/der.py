@@ -61,15 +61,17 @@ class Reader:
     def read(self, *tags: int) -> Element:
         """The next element, which must have one of these tags."""
         content, start = self._content, self._offset
-        if start >= len(content) or content[start] not in tags:
-            found = content[start : start + 1].hex() or "the end"
-            raise DerError(f"expected a DER tag of {'/'.join(f'{tag:02x}' for tag in tags)}, found {found}")
-        length, body = self._length()
+        head = content[start : start + 2]
+        if not head or head[0] not in tags:
+            expected = "/".join(f"{tag:02x}" for tag in tags)
+            raise DerError(f"expected a DER tag of {expected}, found {head[:1].hex() or 'the end'}")
+        # Nearly all lengths are one byte, and this is where the time of parsing goes.
+        length, body = (head[1], start + 2) if len(head) == 2 and head[1] < 0x80 else self._length()
         end = body + length
         if end > len(content):
             raise DerError(f"element of {length} bytes exceeds the {len(content) - body} that are left")
         self._offset = end
-        return Element(content[start], content[body:end], content[start:end])
+        return Element(head[0], content[body:end], content[start:end])
 
     def enter(self, *tags: int) -> "Reader":
         """A reader over the content of the next element."""
@@ -83,10 +85,8 @@ class Reader:
             )
 
     def _length(self) -> tuple[int, int]:
-        """The length of the next element, and where its content begins."""
+        """A length of more than one byte, and where the content begins."""
         octets = self._content[self._offset + 1 : self._offset + 2 + MAX_LENGTH_BYTES]
-        if octets and octets[0] < 0x80:
-            return octets[0], self._offset + 2
         count = octets[0] & 0x7F if octets else 0
         if not 1 <= count <= MAX_LENGTH_BYTES or len(octets) < 1 + count:
             raise DerError(

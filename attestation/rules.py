@@ -2,10 +2,11 @@
 """The checks that do not depend on the hardware's vendor: form of evidence, keys, claims, age and purpose."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from attestation import binding
-from attestation.case import Finding, Part, Rule, attempt
+from attestation.cache import Cache, content_key
+from attestation.case import Finding, Part, Rule, Unreadable, attempt
 from attestation.evidence import TEES, Claims, Evidence, decode_claims
 from attestation.policy import AnyModel, Policy
 from attestation.verdict import Decision
@@ -13,6 +14,8 @@ from wire import ohttp
 
 PROTOCOL_VERSION: Final = 1
 """The version of the protocol that this client speaks (wire.md 6.3, claim `min`)."""
+
+KeyList: TypeAlias = tuple[ohttp.KeyConfiguration, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,19 +25,31 @@ class Session:
     evidence: Evidence
     policy: Policy
     now: int
-    keys: Part[tuple[ohttp.KeyConfiguration, ...]]
+    keys: Part[KeyList]
     claims: Part[Claims]
 
 
-def open_session(evidence: Evidence, policy: Policy, now: int) -> Session:
+def open_session(evidence: Evidence, policy: Policy, now: int, key_lists: Cache[KeyList]) -> Session:
     """Parse keys and claims; what cannot be read is kept as such."""
     return Session(
         evidence,
         policy,
         now,
-        Part("key list", attempt(ohttp.decode_key_list, evidence.keys)),
+        Part("key list", _open_key_list(evidence.keys, key_lists)),
         Part("claims", attempt(decode_claims, evidence.claims)),
     )
+
+
+def _open_key_list(encoded: bytes, cache: Cache[KeyList]) -> KeyList | Unreadable:
+    """The keys of an epoch serve many documents, and to try them out costs a fifth of a verification."""
+    key = content_key(encoded)
+    keys = cache.find(key)
+    if keys is not None:
+        return keys
+    outcome = attempt(ohttp.decode_key_list, encoded)
+    if not isinstance(outcome, Unreadable):
+        cache.keep(key, outcome)
+    return outcome
 
 
 def _evidence_form(case: Session) -> Finding:

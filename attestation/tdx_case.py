@@ -65,7 +65,8 @@ def appraise_tdx(evidence: TdxEvidence, policy: Policy, now: int, platforms: Ver
     checks = check_quote_case(case)
     if isinstance(evidence.collateral, NoCollateral):
         checks = tuple(_without_collateral(check) for check in checks)
-    proven = {check.name for check in checks if check.ok} >= {"certificate chain", "trust anchor"}
+    passed = {check.name for check in checks if check.ok}
+    proven = "certificate chain" in passed and "trust anchor" in passed
     vendor_root = named if proven else VendorRoot.UNKNOWN
     return Verdict(
         checks=(form, *checks),

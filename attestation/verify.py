@@ -15,7 +15,7 @@ from attestation.cache import Cache
 from attestation.case import Unreadable, make_check
 from attestation.evidence import SEV_SNP, TDX, Claims, Evidence
 from attestation.policy import Measurement, Policy
-from attestation.rules import Session, open_session
+from attestation.rules import KeyList, Session, open_session
 from attestation.snp import rules as snp_rules
 from attestation.snp.case import (
     Commitment,
@@ -103,10 +103,7 @@ class Caches:
 
     snp: SnpCaches = field(default_factory=lambda: SnpCaches(Cache(), Cache()))
     tdx: VerifiedPlatforms = field(default_factory=VerifiedPlatforms)
-
-
-def _no_caches() -> Caches:
-    return Caches(SnpCaches(), VerifiedPlatforms(0))
+    key_lists: Cache[KeyList] = field(default_factory=Cache)
 
 
 def appraise(evidence: Evidence, policy: Policy, now: int, caches: Caches | None = None) -> Verdict:
@@ -114,25 +111,29 @@ def appraise(evidence: Evidence, policy: Policy, now: int, caches: Caches | None
 
     `caches` saves time alone: with them and without, the verdict is the same.
     """
-    return _appraise(open_session(evidence, policy, now), caches or _no_caches())
+    caches = caches or Caches()
+    return _appraise(open_session(evidence, policy, now, caches.key_lists), caches)
 
 
 def verify(evidence: Evidence, policy: Policy, now: int, caches: Caches | None = None) -> VerifiedEnclave:
     """The enclave behind the evidence, or a VerificationError of the first check that failed."""
-    session = open_session(evidence, policy, now)
-    verdict = _appraise(session, caches or _no_caches())
+    caches = caches or Caches()
+    session = open_session(evidence, policy, now, caches.key_lists)
+    verdict = _appraise(session, caches)
     if not verdict.verified:
         raise _REFUSALS[verdict.failures[0].decision](verdict)
     return VerifiedEnclave(session.keys.need(), session.claims.need(), verdict, evidence, seal=_SEAL)
 
 
-def verify_snp_report(
+def verify_snp_report(  # noqa: PLR0913
     report: bytes,
     chain: tuple[bytes, ...],
     crl: bytes | NoCrl,
     policy: Policy,
     now: int,
     expected_report_data: bytes | NotCompared,
+    *,
+    caches: Caches | None = None,
 ) -> Verdict:
     """Judge a report that comes in no document: every check of the hardware's part is made and listed.
 
@@ -140,7 +141,7 @@ def verify_snp_report(
     chain is leaf, intermediate, root; the 64 bytes of report data are compared whole.
     """
     evidence = SnpEvidence(report, chain, crl, expected_report_data)
-    return _snp_verdict(open_snp_case(evidence, policy, now, SnpCaches()), (), (), None)
+    return _snp_verdict(open_snp_case(evidence, policy, now, (caches or Caches()).snp), (), (), None)
 
 
 def verify_tdx_quote(
@@ -149,10 +150,12 @@ def verify_tdx_quote(
     policy: Policy,
     now: int,
     expected_report_data: bytes | NotCompared,
+    *,
+    caches: Caches | None = None,
 ) -> Verdict:
     """Judge a quote that comes in no document, like `verify_snp_report`."""
     evidence = TdxEvidence(quote, collateral, expected_report_data)
-    return appraise_tdx(evidence, policy, now, VerifiedPlatforms(0))
+    return appraise_tdx(evidence, policy, now, (caches or Caches()).tdx)
 
 
 def _appraise(session: Session, caches: Caches) -> Verdict:
@@ -194,4 +197,5 @@ def _snp_verdict(
 def _vendor_root(case: SnpCase, checks: tuple[Check, ...]) -> VendorRoot:
     """A root means something only where the chain leads to it."""
     passed = {check.name for check in checks if check.ok}
-    return case.vendor_root if {"certificate chain", "trust anchor"} <= passed else VendorRoot.UNKNOWN
+    proven = "certificate chain" in passed and "trust anchor" in passed
+    return case.vendor_root if proven else VendorRoot.UNKNOWN

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Certificates and revocation lists of RFC 5280, in the one form AMD signs: RSA-PSS with SHA-384.
+"""Certificates and revocation lists of RFC 5280, as strict as DER, in the form each vendor signs them.
 
-Parsing says what the bytes mean. `check_signed_by` and `check_authority` say whether to believe them;
+Parsing says what the bytes mean, and accepts one signature scheme: AMD's, which is RSA-PSS with SHA-384, or
+another that the caller names. `check_signed_by` and `check_authority` say whether to believe what was read;
 each raises CertificateError.
 """
 
@@ -41,17 +42,30 @@ _SHA384: Final = bytes.fromhex("300d06096086480165030402020500")
 _MGF1: Final = bytes.fromhex("301a06092a864886f70d010108") + _SHA384
 _PSS_PARAMETERS: Final = b"\xa0\x0f" + _SHA384 + b"\xa1\x1c" + _MGF1 + b"\xa2\x03\x02\x01\x30"
 _PSS_OID: Final = bytes.fromhex("06092a864886f70d01010a")
-# AMD's authorities spell out the default trailer field, which DER forbids; leaves and lists leave it out.
-ALGORITHMS: Final = frozenset(
-    {
-        b"\x30\x41" + _PSS_OID + b"\x30\x34" + _PSS_PARAMETERS,
-        b"\x30\x46" + _PSS_OID + b"\x30\x39" + _PSS_PARAMETERS + b"\xa3\x03\x02\x01\x01",
-    }
-)
 
 
 class CertificateError(Exception):
     """A certificate or revocation list cannot be read, or does not say what it must."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scheme:
+    """A way to sign: its name, and how its AlgorithmIdentifier may be encoded."""
+
+    name: str
+    encodings: frozenset[bytes]
+
+
+# AMD's authorities spell out the default trailer field, which DER forbids; leaves and lists leave it out.
+RSA_PSS: Final = Scheme(
+    "RSA-PSS with SHA-384 and a salt of 48 bytes",
+    frozenset(
+        {
+            b"\x30\x41" + _PSS_OID + b"\x30\x34" + _PSS_PARAMETERS,
+            b"\x30\x46" + _PSS_OID + b"\x30\x39" + _PSS_PARAMETERS + b"\xa3\x03\x02\x01\x01",
+        }
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,36 +131,38 @@ class RevocationList:
         return own or (certificate.issuer.encoded, certificate.serial) in self.others
 
 
-def parse_certificate(certificate_der: bytes) -> Certificate:
-    """Read exactly one certificate; CertificateError for anything else."""
+@lru_cache(maxsize=64)
+def parse_certificate(certificate_der: bytes, scheme: Scheme = RSA_PSS) -> Certificate:
+    """Read exactly one certificate; CertificateError for anything else. Authorities occur in every chain."""
     try:
         signed, algorithm, fields = _open(certificate_der)
         if fields.enter(0xA0).read(der.INTEGER).content != b"\x02":
             raise CertificateError("expected a certificate of version 3")
         serial = der.integer(fields.read(der.INTEGER))
-        _check_algorithm(fields, algorithm)
+        _check_algorithm(fields, algorithm, scheme)
         issuer = _name(fields)
         not_before, not_after = _validity(fields)
         subject = _name(fields)
         public_key_der = fields.read(der.SEQUENCE).encoded
-        extensions = _extensions(fields)
+        extensions = _extensions(fields.enter(0xA3))
         fields.end()
     except DerError as error:
         raise CertificateError(f"certificate: {error}") from error
     return Certificate(signed, serial, issuer, not_before, not_after, subject, public_key_der, extensions)
 
 
-def parse_revocation_list(list_der: bytes) -> RevocationList:
-    """Read exactly one revocation list with an end date; CertificateError for anything else."""
+@lru_cache(maxsize=16)
+def parse_revocation_list(list_der: bytes, scheme: Scheme = RSA_PSS) -> RevocationList:
+    """Read exactly one revocation list with an end date. A list serves every platform for weeks."""
     try:
         signed, algorithm, fields = _open(list_der)
         if fields.read(der.INTEGER).content != b"\x01":
             raise CertificateError("expected a revocation list of version 2")
-        _check_algorithm(fields, algorithm)
+        _check_algorithm(fields, algorithm, scheme)
         issuer = _name(fields)
-        this_update, next_update = (_time(fields) for _ in range(2))
+        this_update, next_update = _time(fields), _time(fields)
         entries = _entries(fields.enter(der.SEQUENCE)) if fields.at(der.SEQUENCE) else []
-        _check_scope(_extensions(fields, ISSUING_DISTRIBUTION_POINT))
+        _check_scope(_extensions(fields.enter(0xA0), ISSUING_DISTRIBUTION_POINT))
         fields.end()
         serials, others = _revoked(entries, issuer)
     except DerError as error:
@@ -155,13 +171,19 @@ def parse_revocation_list(list_der: bytes) -> RevocationList:
 
 
 def check_signed_by(signed: Signed, issuer: Certificate) -> None:
-    """Refuse a signature that the issuer's RSA-4096 key did not make."""
+    """Refuse an RSA-PSS signature that the issuer's key did not make."""
     try:
-        authority_key(issuer.public_key_der).verify(signed.signature, signed.content, _PSS, SHA384())
+        _verify_once(issuer.public_key_der, signed.signature, signed.content)
     except InvalidSignature as error:
         raise CertificateError(f"signature is not by {issuer.subject.common_name}") from error
     except CertificateError as error:
         raise CertificateError(f"{issuer.subject.common_name}: {error}") from error
+
+
+@lru_cache(maxsize=64)
+def _verify_once(public_key_der: bytes, signature: bytes, content: bytes) -> None:
+    """What authorities sign is the same for many machines and for weeks. A refusal is never remembered."""
+    authority_key(public_key_der).verify(signature, content, _PSS, SHA384())
 
 
 @lru_cache(maxsize=16)
@@ -203,11 +225,11 @@ def _open(encoded: bytes) -> tuple[Signed, bytes, Reader]:
     return Signed(content.encoded, signature), algorithm.encoded, Reader(content.content)
 
 
-def _check_algorithm(fields: Reader, outside: bytes) -> None:
+def _check_algorithm(fields: Reader, outside: bytes, scheme: Scheme) -> None:
     """RFC 5280 section 4.1.1.2: the algorithm named outside equals the signed one inside."""
     inside = fields.read(der.SEQUENCE).encoded
-    if inside != outside or inside not in ALGORITHMS:
-        raise CertificateError(f"expected RSA-PSS with SHA-384 and a salt of 48 bytes, found {inside.hex()}")
+    if inside != outside or inside not in scheme.encodings:
+        raise CertificateError(f"expected {scheme.name}, found {inside.hex()} and {outside.hex()}")
 
 
 def _name(fields: Reader) -> Name:
@@ -245,9 +267,8 @@ def _time(fields: Reader) -> int:
     return der.unix_time(fields.read(der.UTC_TIME, der.GENERALIZED_TIME))
 
 
-def _extensions(fields: Reader, *understood: str) -> Mapping[str, Extension]:
+def _extensions(tagged: Reader, *understood: str) -> Mapping[str, Extension]:
     """Extensions by identifier: version 3 certificates tag them [3], version 2 lists [0]."""
-    tagged = fields.enter(0xA0, 0xA3)
     extensions = _extension_list(tagged.enter(der.SEQUENCE), *understood)
     tagged.end()
     return extensions

@@ -3,6 +3,7 @@
 
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
@@ -67,6 +68,7 @@ CPU_MODELS: Final = (
 )
 
 
+@lru_cache(maxsize=64)
 def decode_tcb(encoded: bytes, product: Product) -> Tcb:
     """Read a TCB version in the product's layout; TcbError for a set reserved byte."""
     offsets = TCB_OFFSETS[product]

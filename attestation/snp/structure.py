@@ -5,6 +5,7 @@ No setting turns one of them off.
 """
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
@@ -135,6 +136,7 @@ def _product_agreement(case: SnpCase) -> Finding:
     return Finding(agreed, f"{report.cpu.describe()}, {certified}")
 
 
+@lru_cache(maxsize=256)
 def _date(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 

@@ -238,8 +238,8 @@ def _issuers(statements: Statements) -> tuple[Certificate, ...]:
 
 
 def _check_listed(revocations: RevocationList, certificate: Certificate) -> None:
-    """A list speaks only of what its own authority issued."""
-    if certificate.issuer.encoded == revocations.issuer.encoded and certificate.serial in revocations.serials:
+    """A list speaks of what its own authority issued, and of others only by their issuer's name."""
+    if revocations.names(certificate):
         raise CertificateError(f"{certificate.subject.common_name} revoked")
 
 

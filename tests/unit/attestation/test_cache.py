@@ -8,7 +8,16 @@ import pytest
 from attestation.cache import Cache, content_key
 from attestation.evidence import Evidence
 from attestation.policy import SimulatedRoots
-from attestation.verify import Caches, Expired, Untrusted, appraise, verify
+from attestation.snp.case import NotCompared
+from attestation.verify import (
+    Caches,
+    Expired,
+    Untrusted,
+    appraise,
+    verify,
+    verify_snp_report,
+    verify_tdx_quote,
+)
 from tests.fakes import trust_domain
 from tests.fakes.hardware import CLAIMS, NOW, evidence, guest, policy, vendor
 
@@ -48,6 +57,35 @@ def test_second_verdict_is_the_same_and_finds_chain_and_list() -> None:
     assert (len(caches.snp.chains), len(caches.snp.revocation_lists)) == (1, 1)
     assert appraise(judged, policy(), NOW, caches) == first == appraise(judged, policy(), NOW)
     assert (len(caches.snp.chains), len(caches.snp.revocation_lists)) == (1, 1)
+
+
+def test_reports_and_quotes_by_themselves_take_caches_too() -> None:
+    caches, judged, domain = Caches(), evidence(), trust_domain.evidence()
+    for _ in range(2):
+        report = verify_snp_report(
+            judged.report, judged.chain, judged.crl, policy(), NOW, judged.report[0x50:0x90], caches=caches
+        )
+        quote = verify_tdx_quote(
+            domain.report,
+            domain.collateral,
+            trust_domain.policy(),
+            NOW,
+            NotCompared.NOT_COMPARED,
+            caches=caches,
+        )
+        assert report.verified
+        assert not quote.refused
+        assert (len(caches.snp.chains), len(caches.snp.revocation_lists), len(caches.tdx)) == (1, 1, 1)
+
+
+def test_key_list_is_kept_once_it_was_good_and_never_before() -> None:
+    caches, judged = Caches(), evidence()
+    assert appraise(replace(judged, keys=judged.keys[:-1]), policy(), NOW, caches).refused
+    assert len(caches.key_lists) == 0
+    first = verify(judged, policy(), NOW, caches).key_configurations
+    assert len(caches.key_lists) == 1
+    assert verify(judged, policy(), NOW, caches).key_configurations == first
+    assert appraise(replace(judged, keys=judged.keys[:-1]), policy(), NOW, caches).refused
 
 
 def test_dates_are_checked_at_each_use() -> None:

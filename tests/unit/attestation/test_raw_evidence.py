@@ -7,6 +7,8 @@ from dataclasses import replace
 import pytest
 
 from attestation.policy import SimulatedRoots
+from attestation.simulated.intel import TdxSetting
+from attestation.simulated.intel_certificates import to_pem
 from attestation.snp.case import NoCrl, NotCompared
 from attestation.tdx_case import NoCollateral
 from attestation.verdict import Outcome, VendorRoot, Verdict
@@ -105,6 +107,20 @@ def test_quote_whose_certificates_cannot_be_read_is_refused(old: bytes) -> None:
     verdict = verify_tdx_quote(broken, COLLATERAL, trust_domain.policy(), NOW, DATA)
     assert verdict.refused
     assert verdict.vendor_root is VendorRoot.UNKNOWN
+
+
+def test_quote_whose_chain_is_broken_below_a_named_root_names_no_root() -> None:
+    attacker = trust_domain.domain(TdxSetting(at=NOW, chain_authority="attacker"))
+    chain = to_pem(*attacker.chain[:2], domain().root).encode("ascii") + b"\x00"
+    forged = replace(attacker, certification=replace(attacker.certification, chain_pem=chain))
+    verdict = verify_tdx_quote(
+        forged.evidence_quote(DATA), COLLATERAL, trust_domain.policy(), NOW, NotCompared.NOT_COMPARED
+    )
+    passed = {check.name for check in verdict.checks if check.ok}
+    assert "trust anchor" in passed
+    assert "certificate chain" not in passed
+    assert verdict.vendor_root is VendorRoot.UNKNOWN
+    assert not verdict.simulated
 
 
 def test_documents_of_trust_domains_are_verified_like_others() -> None:

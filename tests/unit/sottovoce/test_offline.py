@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from attestation.policy import render_policy
-from sottovoce.offline import Kind, OfflineError, in_order, kind_of, nonce, unix_time
+from attestation.verdict import Outcome, Verdict
+from sottovoce.offline import Files, Kind, OfflineError, in_order, judge, kind_of, nonce, unix_time
 from tests.fakes import hardware, trust_domain
 
 DATA = bytes([7]) * 32
@@ -136,6 +137,74 @@ def test_what_does_not_fit_could_not_be_checked(
     told = run(files / name, *placed, "--json")
     assert told.returncode == code
     assert complaint in json.loads(told.stdout)["error"]
+
+
+def judged(given: Files) -> Verdict:
+    """The verdict that the command would print."""
+    policy = trust_domain.policy() if given.evidence.name == "quote.bin" else hardware.policy()
+    return judge(given, policy, hardware.NOW)
+
+
+def outcomes(verdict: Verdict) -> dict[str, Outcome]:
+    return {check.name: check.outcome for check in verdict.checks if check.outcome is not Outcome.PASSED}
+
+
+@pytest.mark.parametrize("crl", ["list.der", "list.pem"])
+def test_everything_that_belongs_to_a_report_is_used(files: Path, crl: str) -> None:
+    alone = Files(files / "report.bin", certificates=(files / "chain.pem", files / "leaf.der"))
+    assert judged(replace(alone, crl=files / crl, nonce=DATA)).verified
+    partly = judged(alone)
+    assert not partly.verified
+    assert not partly.refused
+    assert {name for name, outcome in outcomes(partly).items() if outcome is Outcome.WAIVED} == {
+        "revocation",
+        "revocation list age",
+        "report data binding",
+    }
+    assert judged(replace(alone, nonce=DATA[:16])).refused
+    assert judged(replace(alone, certificates=(files / "chain.pem",))).refused
+
+
+def test_everything_that_belongs_to_a_quote_is_used(files: Path) -> None:
+    alone = Files(files / "quote.bin", nonce=DATA)
+    assert judged(replace(alone, collateral=files / "collateral.json")).verified
+    partly = judged(alone)
+    assert not partly.verified
+    assert not partly.refused
+    assert judged(replace(alone, nonce=b"\x00")).refused
+
+
+def test_a_document_brings_everything(files: Path) -> None:
+    assert judged(Files(files / "document.json")).verified
+
+
+HERE = Path()
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        (Files(HERE / "report.bin"), "needs the certificates"),
+        (
+            Files(HERE / "report.bin", (HERE / "leaf.der",), collateral=HERE / "collateral.json"),
+            "--collateral",
+        ),
+        (Files(HERE / "report.bin", (HERE / "list.pem",)), "PEM blocks CERTIFICATE"),
+        (Files(HERE / "quote.bin", (HERE / "leaf.der",)), "--certs does"),
+        (Files(HERE / "quote.bin", crl=HERE / "list.der"), "--crl does"),
+        (Files(HERE / "quote.bin", collateral=HERE / "missing"), "No such file"),
+        (Files(HERE / "document.json", nonce=b"\x00"), "--nonce does"),
+        (Files(HERE / "rubbish"), "none of these"),
+        (Files(HERE / "large"), "more than 1048576 bytes"),
+    ],
+)
+def test_what_does_not_fit_is_said(
+    files: Path, monkeypatch: pytest.MonkeyPatch, given: Files, complaint: str
+) -> None:
+    (files / "large").write_bytes(b"{" * (1 << 20) + b"}")
+    monkeypatch.chdir(files)
+    with pytest.raises(OfflineError, match=complaint):
+        judged(given)
 
 
 def test_kinds_are_told_by_content() -> None:

@@ -91,13 +91,25 @@ def test_revoked_serials_are_read() -> None:
     ("spoiled", "words"),
     [
         (ListParts(version=b"\x02\x01\x00"), "version 2"),
-        (ListParts(extensions=(extension("2.5.29.28", b"", TRUE),)), "critical and unknown"),
-        (ListParts(entries=(revoked(5, extension("2.5.29.29", b"", TRUE)),)), "critical and unknown"),
+        (ListParts(extensions=(extension("2.5.29.27", b"", TRUE),)), "critical and unknown"),
+        (ListParts(extensions=(extension("2.5.29.28", b"", TRUE),)), "full scope"),
+        (ListParts(entries=(revoked(5, extension("2.5.29.24", b"", TRUE)),)), "critical and unknown"),
+        (ListParts(entries=(revoked(5, extension("2.5.29.29", b"", TRUE)),)), "expected a DER tag of 30"),
     ],
 )
 def test_other_form_of_list_is_refused(spoiled: ListParts, words: str) -> None:
     with pytest.raises(CertificateError, match=words):
         p256.parse_revocation_list(spoiled.encode())
+
+
+def test_list_that_names_another_issuer_revokes_what_that_one_issued() -> None:
+    elsewhere = extension("2.5.29.29", tlv(SEQUENCE, tlv(0xA4, PARTS.subject)), TRUE)
+    revocations = p256.parse_revocation_list(ListParts(entries=(revoked(5), revoked(1, elsewhere))).encode())
+    certificate = p256.parse_certificate(PARTS.encode())
+    assert revocations.serials == {5}
+    assert certificate.serial == 1
+    assert not revocations.names(certificate)
+    assert revocations.names(replace(certificate, issuer=certificate.subject))
 
 
 def test_bytes_are_no_list() -> None:
