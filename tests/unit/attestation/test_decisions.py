@@ -6,13 +6,18 @@ from collections.abc import Sequence
 import pytest
 
 from attestation import rules
+from attestation.azure import gce
 from attestation.azure.checks import RULES, TDX_RULES, AzureCase
+from attestation.azure.gce import GoogleFacts
 from attestation.binding import TeeOctet
 from attestation.case import Finding, NotEvaluatedError, Rule, WaivedError, make_check
+from attestation.nvidia import checks as nvidia
+from attestation.nvidia.checks import GpuCase
 from attestation.rules import Session
 from attestation.snp import appraisal
 from attestation.snp import rules as snp_rules
 from attestation.snp.case import NotCompared, SnpCase
+from attestation.tdx.log_checks import LOG_CHECKS, LogCase
 from attestation.tdx.rules import TDX_CHECKS, QuoteCase
 from attestation.tdx_case import TEE_OCTETS, NoCollateral
 from attestation.verdict import Decision, Outcome, VendorRoot
@@ -21,7 +26,13 @@ from tests.fakes import trust_domain
 from tests.fakes.hardware import NOW
 
 Rules = (
-    Sequence[Rule[Session]] | Sequence[Rule[SnpCase]] | Sequence[Rule[QuoteCase]] | Sequence[Rule[AzureCase]]
+    Sequence[Rule[Session]]
+    | Sequence[Rule[SnpCase]]
+    | Sequence[Rule[QuoteCase]]
+    | Sequence[Rule[LogCase]]
+    | Sequence[Rule[AzureCase]]
+    | Sequence[Rule[GoogleFacts]]
+    | Sequence[Rule[GpuCase]]
 )
 
 SNP_PLATFORM = """debug, migration agent, vmpl, chip key mask, tcb floor (reported), tcb floor (committed),
@@ -38,6 +49,9 @@ TDX_AGE = """certificate validity, revocation list age, tcb info age, collateral
     qe identity age, evaluation data number, collateral age"""
 AZURE_EVIDENCE = """hcl blob, hardware report, hardware signature, runtime data binding, runtime data,
     user data, tpm quote, tpm quote signature, tpm quote nonce, register digest"""
+REGISTERS = "event log rtmr0, event log rtmr1, event log rtmr2, event log rtmr3"
+GPU_EVIDENCE = """gpu report structure, certificate chain, trust anchor, gpu report signature, gpu firmware,
+    gpu nonce, revocation"""
 
 
 def named(names: str, decision: Decision) -> dict[str, Decision]:
@@ -78,8 +92,19 @@ def named(names: str, decision: Decision) -> dict[str, Decision]:
             | named("guest measurements", Decision.WRONG_MEASUREMENT)
             | named("tdreport hashes, td quote agreement", Decision.UNTRUSTED),
         ),
+        (
+            LOG_CHECKS,
+            named("event log", Decision.UNTRUSTED) | named(REGISTERS, Decision.WRONG_MEASUREMENT),
+        ),
+        (gce.RULES, named("google instance, google host record", Decision.WRONG_PLATFORM)),
+        (
+            nvidia.RULES,
+            named(GPU_EVIDENCE, Decision.UNTRUSTED)
+            | named("certificate validity", Decision.EXPIRED)
+            | named("gpu measurements", Decision.WRONG_MEASUREMENT),
+        ),
     ],
-    ids=["form", "session", "snp", "tdx", "azure"],
+    ids=["form", "session", "snp", "tdx", "azure", "log", "google", "gpu"],
 )
 def test_every_check_is_there_and_says_whom_its_failure_concerns(
     made: Rules, meant: dict[str, Decision]

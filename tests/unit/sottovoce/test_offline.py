@@ -12,6 +12,7 @@ import pytest
 
 from attestation.policy import render_policy
 from attestation.verdict import Outcome, Verdict
+from sottovoce.files import UsageError
 from sottovoce.offline import Files, Kind, OfflineError, in_order, judge, kind_of, nonce, unix_time
 from tests.fakes import hardware, trust_domain
 
@@ -142,7 +143,7 @@ def test_what_does_not_fit_could_not_be_checked(
 def judged(given: Files) -> Verdict:
     """The verdict that the command would print."""
     policy = trust_domain.policy() if given.evidence.name == "quote.bin" else hardware.policy()
-    return judge(given, policy, hardware.NOW)
+    return judge(given, policy, hardware.NOW).verdict
 
 
 def outcomes(verdict: Verdict) -> dict[str, Outcome]:
@@ -182,28 +183,29 @@ HERE = Path()
 
 
 @pytest.mark.parametrize(
-    ("given", "complaint"),
+    ("given", "error", "complaint"),
     [
-        (Files(HERE / "report.bin"), "needs the certificates"),
+        (Files(HERE / "report.bin"), UsageError, "needs the certificates"),
         (
             Files(HERE / "report.bin", (HERE / "leaf.der",), collateral=HERE / "collateral.json"),
+            UsageError,
             "--collateral",
         ),
-        (Files(HERE / "report.bin", (HERE / "list.pem",)), "PEM blocks CERTIFICATE"),
-        (Files(HERE / "quote.bin", (HERE / "leaf.der",)), "--certs does"),
-        (Files(HERE / "quote.bin", crl=HERE / "list.der"), "--crl does"),
-        (Files(HERE / "quote.bin", collateral=HERE / "missing"), "No such file"),
-        (Files(HERE / "document.json", nonce=b"\x00"), "--nonce does"),
-        (Files(HERE / "rubbish"), "none of these"),
-        (Files(HERE / "large"), "more than 1048576 bytes"),
+        (Files(HERE / "report.bin", (HERE / "list.pem",)), OfflineError, "PEM blocks CERTIFICATE"),
+        (Files(HERE / "quote.bin", (HERE / "leaf.der",)), UsageError, "--certs does"),
+        (Files(HERE / "quote.bin", crl=HERE / "list.der"), UsageError, "--crl does"),
+        (Files(HERE / "quote.bin", collateral=HERE / "missing"), OfflineError, "No such file"),
+        (Files(HERE / "document.json", nonce=b"\x00"), UsageError, "--nonce does"),
+        (Files(HERE / "rubbish"), OfflineError, "none of these"),
+        (Files(HERE / "large"), OfflineError, "more than 1048576 bytes"),
     ],
 )
 def test_what_does_not_fit_is_said(
-    files: Path, monkeypatch: pytest.MonkeyPatch, given: Files, complaint: str
+    files: Path, monkeypatch: pytest.MonkeyPatch, given: Files, error: type[Exception], complaint: str
 ) -> None:
     (files / "large").write_bytes(b"{" * (1 << 20) + b"}")
     monkeypatch.chdir(files)
-    with pytest.raises(OfflineError, match=complaint):
+    with pytest.raises(error, match=complaint):
         judged(given)
 
 
