@@ -29,7 +29,7 @@ DECIDING: Final = (
     "binding", "case", "rules", "verify",
     "snp/appraisal", "snp/certificates", "snp/policy", "snp/structure",
     "tdx_case", "tdx/certificates", "tdx/collateral", "tdx/platform", "tdx/policy", "tdx/rules", "tdx/tcb",
-    "azure/checks",
+    "tdx/log_checks", "azure/checks", "azure/gce", "nvidia/certificates", "nvidia/checks",
 )  # fmt: skip
 UNIT: Final = "tests/unit/attestation/"
 SHARED: Final = (
@@ -45,6 +45,7 @@ VENDORS: Final = MappingProxyType(
                 f"{UNIT}simulated/test_snp_verifier.py", "tests/attacks/test_regressions.py"),
         "tdx": (f"{UNIT}tdx", f"{UNIT}simulated/test_tdx_oracle.py", "tests/attacks/test_regressions.py"),
         "azure": (f"{UNIT}azure",),
+        "nvidia": (f"{UNIT}nvidia",),
     }
 )  # fmt: skip
 # Every bit of everything, for mistakes that other tests notice in milliseconds; and keys of several seconds.
