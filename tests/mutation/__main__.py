@@ -51,7 +51,7 @@ VENDORS: Final = MappingProxyType(
 # Every bit of everything, for mistakes that other tests notice in milliseconds; and keys of several seconds.
 TOO_SLOW: Final = (f"--ignore={UNIT}tdx/test_tdx_flips.py", "-k", "not (test_snp_verifier and wrong)")
 MAX_TEST_SECONDS: Final = 20.0
-"""How long the tests of one mistake may take altogether when nothing is wrong."""
+"""How much of the processor the tests of one mistake may take altogether when nothing is wrong."""
 
 
 class Runner:
@@ -87,9 +87,9 @@ class Runner:
             for forget in remembered:
                 forget()
             measured.switch_context(item.nodeid)
-            start = time.perf_counter()
+            start = time.process_time()
             reports = runtestprotocol(item, log=False, nextitem=None)
-            self._seconds[item.nodeid] = time.perf_counter() - start
+            self._seconds[item.nodeid] = time.process_time() - start
             if any(report.failed for report in reports):
                 raise pytest.UsageError(f"{item.nodeid} fails without any mistake")
         measured.stop()
