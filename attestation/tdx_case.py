@@ -136,4 +136,4 @@ def _open_collateral(encoded: bytes | NoCollateral) -> tuple[Check, Collateral |
 
 def _without_collateral(check: Check) -> Check:
     """What is not evaluated for want of collateral is waived. A defect of the quote fails by itself."""
-    return check if check.evaluated else replace(check, waived=True)
+    return check if check.evaluated else check._replace(waived=True)

@@ -6,7 +6,7 @@ A check that could not be made, because what it needs is unreadable, has failed 
 
 from dataclasses import dataclass
 from enum import Enum, StrEnum
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from attestation.details import Details
 from attestation.evidence import Claims
@@ -44,11 +44,11 @@ class Decision(Enum):
     WRONG_MODEL = "wrong model"
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(NamedTuple):
     """One check. `why` says to a lay reader what it is good for; `section` is its id in attestation.md 7.
 
-    `waived` is a check that the caller asked in so many words not to make. It is not passed.
+    `waived` is a check that the caller asked in so many words not to make. It is not passed. A tuple, because
+    a verdict has dozens of checks, and each would else take as long as what it is about.
     """
 
     name: str

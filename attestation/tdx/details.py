@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The typed fields of a verdict on a TDX quote."""
 
-from attestation.case import Unreadable
+from attestation.case import NotEvaluatedError, Unreadable
 from attestation.details import TdxDetails, TdxTcb
 from attestation.tdx.platform import Statements
 from attestation.tdx.rules import QuoteCase
@@ -50,25 +50,16 @@ def _tcb(result: TcbResult, statements: Statements) -> TdxTcb | None:
 
 def _dates(statements: Statements) -> tuple[int, int] | None:
     """When the older of the two statements was issued, and when the first part of all ends."""
-    documents = (statements.tcb_info.outcome, statements.qe_identity.outcome)
-    lists = (statements.root_crl.outcome, statements.pck_crl.outcome)
-    chains = (
-        statements.tcb_info_chain.outcome,
-        statements.qe_identity_chain.outcome,
-        statements.pck_crl_chain.outcome,
-    )
-    issued, ends = list[int](), list[int]()
-    for document in documents:
-        if isinstance(document, Unreadable):
-            return None
-        issued.append(document.issued_at)
-        ends.append(document.next_update)
-    for revocations in lists:
-        if isinstance(revocations, Unreadable):
-            return None
-        ends.append(revocations.next_update)
-    for chain in chains:
-        if isinstance(chain, Unreadable):
-            return None
-        ends += [chain.issuer.not_after, chain.root.not_after]
-    return min(issued), min(ends)
+    try:
+        documents = (statements.tcb_info.need(), statements.qe_identity.need())
+        lists = (statements.root_crl.need(), statements.pck_crl.need())
+        chains = (
+            statements.tcb_info_chain.need(),
+            statements.qe_identity_chain.need(),
+            statements.pck_crl_chain.need(),
+        )
+    except NotEvaluatedError:
+        return None
+    ends = [part.next_update for part in (*documents, *lists)]
+    ends += [end for chain in chains for end in (chain.issuer.not_after, chain.root.not_after)]
+    return min(document.issued_at for document in documents), min(ends)

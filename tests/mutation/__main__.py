@@ -29,7 +29,7 @@ DECIDING: Final = (
     "binding", "case", "rules", "verify",
     "snp/appraisal", "snp/certificates", "snp/policy", "snp/structure",
     "tdx_case", "tdx/certificates", "tdx/collateral", "tdx/platform", "tdx/policy", "tdx/rules", "tdx/tcb",
-    "azure/checks",
+    "tdx/log_checks", "azure/checks", "azure/gce", "nvidia/certificates", "nvidia/checks",
 )  # fmt: skip
 UNIT: Final = "tests/unit/attestation/"
 SHARED: Final = (
@@ -45,12 +45,13 @@ VENDORS: Final = MappingProxyType(
                 f"{UNIT}simulated/test_snp_verifier.py", "tests/attacks/test_regressions.py"),
         "tdx": (f"{UNIT}tdx", f"{UNIT}simulated/test_tdx_oracle.py", "tests/attacks/test_regressions.py"),
         "azure": (f"{UNIT}azure",),
+        "nvidia": (f"{UNIT}nvidia",),
     }
 )  # fmt: skip
 # Every bit of everything, for mistakes that other tests notice in milliseconds; and keys of several seconds.
 TOO_SLOW: Final = (f"--ignore={UNIT}tdx/test_tdx_flips.py", "-k", "not (test_snp_verifier and wrong)")
 MAX_TEST_SECONDS: Final = 20.0
-"""How long the tests of one mistake may take altogether when nothing is wrong."""
+"""How much of the processor the tests of one mistake may take altogether when nothing is wrong."""
 
 
 class Runner:
@@ -86,9 +87,9 @@ class Runner:
             for forget in remembered:
                 forget()
             measured.switch_context(item.nodeid)
-            start = time.perf_counter()
+            start = time.process_time()
             reports = runtestprotocol(item, log=False, nextitem=None)
-            self._seconds[item.nodeid] = time.perf_counter() - start
+            self._seconds[item.nodeid] = time.process_time() - start
             if any(report.failed for report in reports):
                 raise pytest.UsageError(f"{item.nodeid} fails without any mistake")
         measured.stop()

@@ -225,11 +225,16 @@ def _shorter(node: ast.expr) -> Iterator[tuple[str, ast.AST]]:
             keys, values = node.keys[:], node.values[:]
             del keys[index], values[index]
             yield f"member left out: {_short(member)[:60]}", ast.Dict(keys, values)
-    elif isinstance(node, ast.Tuple | ast.List | ast.Set) and len(node.elts) > 1:
+    elif isinstance(node, ast.Tuple | ast.List | ast.Set) and _is_value(node) and len(node.elts) > 1:
         for index, member in enumerate(node.elts):
             elements = [*node.elts[:index], *node.elts[index + 1 :]]
             wrong = ast.Set(elements) if isinstance(node, ast.Set) else type(node)(elements, ast.Load())
             yield f"member left out: {_short(member)[:60]}", wrong
+
+
+def _is_value(node: ast.Tuple | ast.List | ast.Set) -> bool:
+    """Not names that something is assigned to."""
+    return isinstance(node, ast.Set) or isinstance(node.ctx, ast.Load)
 
 
 def _short(node: ast.AST) -> str:

@@ -8,16 +8,20 @@ from attestation.binding import (
     FOR_ANY_CLIENT,
     FRESH,
     NO_FRESHNESS,
+    ConfigurationHash,
     Fresh,
     TeeOctet,
     configuration_hash,
     freshness,
+    gpu_nonce,
     report_data,
 )
 from wire.merkle import MerkleError, leaf, node
 
-T = bytes.fromhex(
-    "233be164bc150abd2b0dd8a8a981295aa713388315edbdff52b340143dcd76a9f9593ac7ac7adcd4ed889fac9a754f65"
+T = ConfigurationHash(
+    bytes.fromhex(
+        "233be164bc150abd2b0dd8a8a981295aa713388315edbdff52b340143dcd76a9f9593ac7ac7adcd4ed889fac9a754f65"
+    )
 )
 
 
@@ -34,6 +38,10 @@ def test_report_data_in_cached_mode() -> None:
         "d26e10a3f0820cb78e32fcd08e1a047a7bb241b26694ae7623625cedc37f4db8"
         "8e76cd9d1da9050c31288986db8fdd581b44475536ecdb6cb136262acb772deb"
     )
+
+
+def test_nonce_of_a_gpu() -> None:
+    assert gpu_nonce(T).hex() == "90e2ded0d0cfd20d2031a5f445607cfd803e06b1ebfa360d88963438236012ec"
 
 
 def test_report_data_in_fresh_mode() -> None:

@@ -9,6 +9,7 @@ import pytest
 from attestation.policy import PolicyError, parse_policy
 from attestation.snp.certificates import AMD_ARC, PROVIDER, check_chain, parse_chain, parse_leaf
 from attestation.snp.policy import GUEST_BITS
+from attestation.snp.product import Product
 from attestation.snp.report import ChipId, GuestPolicy, SigningKey
 from attestation.snp.structure import P384_ORDER
 from attestation.verdict import Verdict
@@ -175,7 +176,12 @@ def found(verdict: Verdict, name: str) -> str:
 
 
 def test_identity_of_a_chip_has_64_bytes() -> None:
+    """Turin certifies eight, and zeros fill up as in its reports."""
     assert len(parse_chain(guest().chain).leaf.chip_id) == 64
+    turin = vendor().start(vendor().setting(MEASUREMENT, at=NOW, product=Product.TURIN))
+    chip_id = parse_chain(turin.chain).leaf.chip_id
+    assert any(chip_id[:8])
+    assert chip_id[8:] == bytes(56)
 
 
 def test_chip_is_known_by_its_identity_where_a_provider_vouches_for_it() -> None:

@@ -1,27 +1,41 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which checks there are, and what the failure of each means to whoever has to act on it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
-from attestation import rules
-from attestation.azure.checks import RULES, TDX_RULES, AzureCase
+from attestation import rules, tdx_case
+from attestation.azure import checks as azure
+from attestation.azure import gce
+from attestation.azure.checks import AzureCase
+from attestation.azure.gce import GoogleFacts
 from attestation.binding import TeeOctet
 from attestation.case import Finding, NotEvaluatedError, Rule, WaivedError, make_check
+from attestation.nvidia import checks as nvidia
+from attestation.nvidia.checks import GpuCase
 from attestation.rules import Session
 from attestation.snp import appraisal
 from attestation.snp import rules as snp_rules
 from attestation.snp.case import NotCompared, SnpCase
-from attestation.tdx.rules import TDX_CHECKS, QuoteCase
-from attestation.tdx_case import TEE_OCTETS, NoCollateral
+from attestation.tdx import log_checks
+from attestation.tdx import rules as tdx_rules
+from attestation.tdx.log_checks import LogCase
+from attestation.tdx.rules import QuoteCase
+from attestation.tdx_case import NoCollateral
 from attestation.verdict import Decision, Outcome, VendorRoot
 from attestation.verify import verify_tdx_quote
 from tests.fakes import trust_domain
 from tests.fakes.hardware import NOW
 
 Rules = (
-    Sequence[Rule[Session]] | Sequence[Rule[SnpCase]] | Sequence[Rule[QuoteCase]] | Sequence[Rule[AzureCase]]
+    Sequence[Rule[Session]]
+    | Sequence[Rule[SnpCase]]
+    | Sequence[Rule[QuoteCase]]
+    | Sequence[Rule[LogCase]]
+    | Sequence[Rule[AzureCase]]
+    | Sequence[Rule[GoogleFacts]]
+    | Sequence[Rule[GpuCase]]
 )
 
 SNP_PLATFORM = """debug, migration agent, vmpl, chip key mask, tcb floor (reported), tcb floor (committed),
@@ -38,6 +52,9 @@ TDX_AGE = """certificate validity, revocation list age, tcb info age, collateral
     qe identity age, evaluation data number, collateral age"""
 AZURE_EVIDENCE = """hcl blob, hardware report, hardware signature, runtime data binding, runtime data,
     user data, tpm quote, tpm quote signature, tpm quote nonce, register digest"""
+REGISTERS = "event log rtmr0, event log rtmr1, event log rtmr2, event log rtmr3"
+GPU_EVIDENCE = """gpu report structure, certificate chain, trust anchor, gpu report signature, gpu firmware,
+    gpu nonce, revocation"""
 
 
 def named(names: str, decision: Decision) -> dict[str, Decision]:
@@ -47,16 +64,16 @@ def named(names: str, decision: Decision) -> dict[str, Decision]:
 @pytest.mark.parametrize(
     ("made", "meant"),
     [
-        (rules.FORM, named("evidence form", Decision.UNTRUSTED)),
+        (lambda: rules.FORM, named("evidence form", Decision.UNTRUSTED)),
         (
-            rules.SESSION,
+            lambda: rules.SESSION,
             named("key list, claims, protocol version", Decision.UNTRUSTED)
             | named("evidence age", Decision.EXPIRED)
             | named("audience", Decision.WRONG_AUDIENCE)
             | named("model", Decision.WRONG_MODEL),
         ),
         (
-            snp_rules.RULES,
+            lambda: snp_rules.RULES,
             named(SNP_EVIDENCE, Decision.UNTRUSTED)
             | named("certificate validity, revocation list age", Decision.EXPIRED)
             | named(
@@ -66,31 +83,42 @@ def named(names: str, decision: Decision) -> dict[str, Decision]:
             | named(SNP_PLATFORM, Decision.WRONG_PLATFORM),
         ),
         (
-            TDX_CHECKS,
+            lambda: tdx_rules.TDX_CHECKS,
             named(TDX_EVIDENCE, Decision.UNTRUSTED)
             | named(TDX_AGE, Decision.EXPIRED)
             | named("measurement, rtmr3, mrconfigid, mrowner, mrownerconfig", Decision.WRONG_MEASUREMENT)
             | named(TDX_PLATFORM, Decision.WRONG_PLATFORM),
         ),
         (
-            RULES + TDX_RULES,
+            lambda: azure.RULES + azure.TDX_RULES,
             named(AZURE_EVIDENCE, Decision.UNTRUSTED)
             | named("guest measurements", Decision.WRONG_MEASUREMENT)
             | named("tdreport hashes, td quote agreement", Decision.UNTRUSTED),
         ),
+        (
+            lambda: log_checks.LOG_CHECKS,
+            named("event log", Decision.UNTRUSTED) | named(REGISTERS, Decision.WRONG_MEASUREMENT),
+        ),
+        (lambda: gce.RULES, named("google instance, google host record", Decision.WRONG_PLATFORM)),
+        (
+            lambda: nvidia.RULES,
+            named(GPU_EVIDENCE, Decision.UNTRUSTED)
+            | named("certificate validity", Decision.EXPIRED)
+            | named("gpu measurements", Decision.WRONG_MEASUREMENT),
+        ),
     ],
-    ids=["form", "session", "snp", "tdx", "azure"],
+    ids=["form", "session", "snp", "tdx", "azure", "log", "google", "gpu"],
 )
 def test_every_check_is_there_and_says_whom_its_failure_concerns(
-    made: Rules, meant: dict[str, Decision]
+    made: Callable[[], Rules], meant: dict[str, Decision]
 ) -> None:
-    assert {rule.name: rule.decision for rule in made} == meant
+    assert {rule.name: rule.decision for rule in made()} == meant
 
 
 def test_roots_decide_the_octet_of_report_data() -> None:
     simulated = {VendorRoot.SIMULATED: TeeOctet.SIMULATED}
     assert {VendorRoot.AMD: TeeOctet.SEV_SNP} | simulated == appraisal.TEE_OCTETS
-    assert {VendorRoot.INTEL: TeeOctet.TDX} | simulated == TEE_OCTETS
+    assert {VendorRoot.INTEL: TeeOctet.TDX} | simulated == tdx_case.TEE_OCTETS
     assert [octet.value for octet in TeeOctet] == [1, 2, 255]
 
 

@@ -12,17 +12,8 @@ import pytest
 
 from attestation.policy import render_policy
 from attestation.verdict import Outcome, Verdict
-from sottovoce.offline import (
-    Files,
-    Kind,
-    OfflineError,
-    UsageError,
-    in_order,
-    judge,
-    kind_of,
-    nonce,
-    unix_time,
-)
+from sottovoce.files import UsageError
+from sottovoce.offline import Files, Kind, OfflineError, in_order, judge, kind_of, nonce, unix_time
 from tests.fakes import hardware, trust_domain
 
 DATA = bytes([7]) * 32

@@ -68,8 +68,8 @@ def test_signature_of_the_other_scheme_fails() -> None:
     assert failures(appraise_azure(swapped, snp_expected())) == {"tpm quote signature"}
 
 
-FAILED = replace(PASSED, name="trust anchor", ok=False)
-UNMADE = replace(PASSED, name="revocation", ok=False, evaluated=False)
+FAILED = PASSED._replace(name="trust anchor", ok=False)
+UNMADE = PASSED._replace(name="revocation", ok=False, evaluated=False)
 
 
 @pytest.mark.parametrize("checks", [(FAILED,), (PASSED, UNMADE)])

@@ -150,7 +150,7 @@ def spoiled(verdict: Verdict, section: str) -> Verdict:
     """The verdict with the checks of one section failed."""
 
     def fail(check: Check) -> Check:
-        return replace(check, ok=False, evaluated=True, waived=False) if section in check.section else check
+        return check._replace(ok=False, evaluated=True, waived=False) if section in check.section else check
 
     return replace(verdict, checks=tuple(map(fail, verdict.checks)))
 

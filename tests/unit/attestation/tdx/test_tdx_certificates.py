@@ -189,6 +189,7 @@ CONFIGURED = with_field("6", tlv(OCTETS, bytes(16)))
         (with_field("8", tlv(OCTETS, b"")), "fields of the SGX extension"),
         (with_field("1", tlv(OCTETS, bytes(15))), "expected 16 octets"),
         (with_field("1", tlv(INTEGER, bytes(16))), "expected 16 octets"),
+        (with_field("1", tlv(OCTETS, bytes(16)) + TRUE), "3 more bytes"),
         (with_field("5", tlv(ENUMERATED, b"\x03")), "SGX type of 0 to 2"),
         (with_field("5", tlv(INTEGER, b"\x00")), "SGX type of 0 to 2"),
         (with_tcb(1, integer(256)), "number up to 255"),
@@ -224,6 +225,12 @@ def test_configuration_is_read() -> None:
 def test_other_form_of_the_configuration_is_refused(flag: bytes, words: str) -> None:
     with pytest.raises(CertificateError, match=words):
         parse_fields(with_configuration(flag))
+
+
+def test_one_member_of_a_configuration_that_is_no_boolean_is_enough() -> None:
+    mixed = (pair(f"{SGX}.7.1", TRUE), pair(f"{SGX}.7.2", tlv(INTEGER, b"\xff")))
+    with pytest.raises(CertificateError, match="expected booleans"):
+        parse_fields(with_configuration(*mixed))
 
 
 def test_certificate_without_sgx_extension_is_no_platforms() -> None:

@@ -46,6 +46,31 @@ def test_statements_are_read() -> None:
     assert parse_qe_identity(identity(IDENTITY)).signed.content == IDENTITY
 
 
+@pytest.mark.parametrize("status", TcbStatus)
+def test_statuses_that_follow_from_comparing_are_not_stated(status: TcbStatus) -> None:
+    """Of a platform, and of a part of it."""
+    stated, other = b'"tcbStatus":"UpToDate"', f'"tcbStatus":"{status}"'.encode()
+    before, levels, platforms = INFO.partition(b'"tcbLevels":[{"tcb":{"sgxtcbcomponents"')
+    of_platform = info(before + levels + changed(platforms, stated, other))
+    of_part = identity(changed(IDENTITY, stated, other))
+    parts = {TcbStatus.UP_TO_DATE, TcbStatus.OUT_OF_DATE, TcbStatus.REVOKED}
+    followed = {
+        TcbStatus.TD_RELAUNCH_ADVISED,
+        TcbStatus.TD_RELAUNCH_ADVISED_CONFIGURATION_NEEDED,
+        TcbStatus.NOT_SUPPORTED,
+    }
+    if status in followed:
+        with pytest.raises(CollateralError, match="expected a TCB status"):
+            parse_tcb_info(of_platform)
+    else:
+        assert status in {level.standing.status for level in parse_tcb_info(of_platform).levels}
+    if status in parts:
+        assert status in {level.standing.status for level in parse_qe_identity(of_part).levels}
+    else:
+        with pytest.raises(CollateralError, match="expected a TCB status"):
+            parse_qe_identity(of_part)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [

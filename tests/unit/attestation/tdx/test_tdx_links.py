@@ -4,11 +4,17 @@
 from dataclasses import replace
 
 import pytest
+from cryptography import x509 as cryptography_x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from attestation import x509
 from attestation.case import Part, Unreadable
+from attestation.simulated import seed as seeds
 from attestation.simulated.collateral import Collateral as Given
-from attestation.simulated.intel import ATTACKER
+from attestation.simulated.intel import ATTACKER, GENUINE
+from attestation.simulated.intel_certificates import ROOT as ROOT_NAME
 from attestation.simulated.intel_certificates import to_pem
 from attestation.tdx import certificates, p256
 from attestation.tdx.certificates import PckChain, check_chain, check_list, parse_chain, parse_issuer_chain
@@ -116,3 +122,24 @@ def test_statements_come_with_the_chain_of_the_platforms_root(
         else replace(GIVEN, qe_identity_issuer_chain=pem)
     )
     assert words in complaint(examine(given).one_root)
+
+
+def signer_that_is_an_authority() -> bytes:
+    """The root says of the key that signs statements that it may certify others."""
+    key = seeds.derive_key(INTEL.seed, f"{GENUINE} {ROOT_NAME}".encode(), ec.SECP256R1())
+    own = cryptography_x509.load_der_x509_certificate(SIGNER)
+    dates = own.not_valid_before_utc, own.not_valid_after_utc
+    usage = own.extensions.get_extension_for_class(cryptography_x509.KeyUsage)
+    builder = (
+        cryptography_x509.CertificateBuilder(own.issuer, own.subject, own.public_key(), 7, *dates)
+        .add_extension(usage.value, critical=True)
+        .add_extension(cryptography_x509.BasicConstraints(ca=True, path_length=0), critical=True)
+    )
+    return builder.sign(key, SHA256()).public_bytes(Encoding.DER)
+
+
+def test_statements_are_not_signed_by_an_authority() -> None:
+    pem = to_pem(signer_that_is_an_authority(), ROOT)
+    found = examine(replace(GIVEN, tcb_info_issuer_chain=pem, qe_identity_issuer_chain=pem))
+    for part in (found.tcb_info_signed, found.qe_identity_signed):
+        assert "for signatures, and no authority" in complaint(part)
