@@ -30,7 +30,7 @@ def test_every_public_name_is_there_and_nothing_else() -> None:
     for name in sottovoce.__all__:
         assert getattr(sottovoce, name) is not None
     with pytest.raises(AttributeError, match="elsewhere"):
-        _ = sottovoce.elsewhere  # type: ignore[attr-defined] # pyright: ignore
+        _ = sottovoce.elsewhere
 
 
 def test_importing_it_loads_nothing_before_it_is_used() -> None:
