@@ -5,6 +5,8 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 BIN := .venv/bin
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
     --no-annotate --no-header
+# Built from source, and what `llm` names but does not import: setuptools would load itself into every process.
+WITHOUT := --no-emit-package llama-cpp-python --no-emit-package pip --no-emit-package setuptools
 # Other people's clients in JavaScript, locked by digest. Without npm the tests that run them say that they skip.
 STRANGERS := tests/conformance/node_modules/.package-lock.json
 
@@ -51,7 +53,7 @@ lock: ## pin the newest allowed release of every dependency, by digest
 	$(LOCK) --upgrade pyproject.toml -o requirements/client.txt
 	$(LOCK) --upgrade pyproject.toml --extra host -o requirements/host.txt
 	$(LOCK) --upgrade --group enclave -o requirements/enclave.txt
-	$(LOCK) --upgrade pyproject.toml --group dev --no-emit-package llama-cpp-python -o requirements/dev.txt
+	$(LOCK) --upgrade pyproject.toml --group dev $(WITHOUT) -o requirements/dev.txt
 	$(LOCK) --upgrade --group build -o requirements/build.txt
 
 clean: ## remove the environment; what was compiled stays in the user's cache

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The client people install.
 
+sdk: from an address to a verified connection, in one call
 trust: which policy applies, and what a verified enclave is to the user
 one_time_keys: a session as the client has it, and how sure it may be of it
 session: requests and answers as ciphertext, without I/O
@@ -9,7 +10,10 @@ chat: conversations in the OpenAI API's form
 courier: HTTP to the host
 keeper: keeps a session at hand for any number of threads
 transport: all of it together
-httpx_transport: the same for programs that use httpx, such as OpenAI's client
+async_events: the same for programs with an event loop
+httpx_adapter: the same for programs that use httpx, such as OpenAI's client
+failures: what can go wrong, and what to do
+proxy: an OpenAI-compatible endpoint on this machine, for programs that take a base URL
 files: files as a person names them, read with limits
 offline: evidence in files, told by its content and judged
 clouds: what belongs to evidence from Azure and from Google
@@ -17,4 +21,109 @@ gpu: GPU evidence in files
 results: results, signed or not, and wrapped evidence
 verification: the command `verify`
 terminal: what a person sees
+
+The names of `__all__` are the public interface. Each is loaded when it is first used.
 """
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from attestation.evidence import Evidence, EvidenceError
+    from attestation.policy import Policy
+    from attestation.verdict import Check, Outcome, Verdict
+    from attestation.verify import VerificationError, VerifiedEnclave
+    from sottovoce.chat import ApiError, Turn
+    from sottovoce.courier import RefusedByHostError, UnreachableError
+    from sottovoce.failures import ERRORS, Failure, explain, failure_of
+    from sottovoce.httpx_adapter import EnclaveTransport as httpx_transport  # noqa: N813 - called as a function
+    from sottovoce.httpx_adapter import WrongOriginError
+    from sottovoce.httpx_adapter import async_client as async_http_client
+    from sottovoce.httpx_adapter import client as http_client
+    from sottovoce.one_time_keys import Assurance, Session
+    from sottovoce.opening import SessionRefusedError, WrongSessionError
+    from sottovoce.sdk import connect
+    from sottovoce.session import AnswerError, NoSuitableKeyError, RequestTooLargeError
+    from sottovoce.transport import Connection
+    from sottovoce.trust import NoPolicyError
+
+_HOMES = {
+    "ERRORS": "sottovoce.failures",
+    "AnswerError": "sottovoce.session",
+    "ApiError": "sottovoce.chat",
+    "Assurance": "sottovoce.one_time_keys",
+    "Check": "attestation.verdict",
+    "Connection": "sottovoce.transport",
+    "Evidence": "attestation.evidence",
+    "EvidenceError": "attestation.evidence",
+    "Failure": "sottovoce.failures",
+    "NoPolicyError": "sottovoce.trust",
+    "NoSuitableKeyError": "sottovoce.session",
+    "Outcome": "attestation.verdict",
+    "Policy": "attestation.policy",
+    "RefusedByHostError": "sottovoce.courier",
+    "RequestTooLargeError": "sottovoce.session",
+    "Session": "sottovoce.one_time_keys",
+    "SessionRefusedError": "sottovoce.opening",
+    "Turn": "sottovoce.chat",
+    "UnreachableError": "sottovoce.courier",
+    "Verdict": "attestation.verdict",
+    "VerificationError": "attestation.verify",
+    "VerifiedEnclave": "attestation.verify",
+    "WrongOriginError": "sottovoce.httpx_adapter",
+    "WrongSessionError": "sottovoce.opening",
+    "async_http_client": "sottovoce.httpx_adapter",
+    "connect": "sottovoce.sdk",
+    "explain": "sottovoce.failures",
+    "failure_of": "sottovoce.failures",
+    "http_client": "sottovoce.httpx_adapter",
+    "httpx_transport": "sottovoce.httpx_adapter",
+}
+_OTHER_NAMES = {
+    "async_http_client": "async_client",
+    "http_client": "client",
+    "httpx_transport": "EnclaveTransport",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Load one name of the public interface."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(importlib.import_module(_HOMES[name]), _OTHER_NAMES.get(name, name))
+    globals()[name] = value
+    return value
+
+
+__all__ = [
+    "ERRORS",
+    "AnswerError",
+    "ApiError",
+    "Assurance",
+    "Check",
+    "Connection",
+    "Evidence",
+    "EvidenceError",
+    "Failure",
+    "NoPolicyError",
+    "NoSuitableKeyError",
+    "Outcome",
+    "Policy",
+    "RefusedByHostError",
+    "RequestTooLargeError",
+    "Session",
+    "SessionRefusedError",
+    "Turn",
+    "UnreachableError",
+    "Verdict",
+    "VerificationError",
+    "VerifiedEnclave",
+    "WrongOriginError",
+    "WrongSessionError",
+    "async_http_client",
+    "connect",
+    "explain",
+    "failure_of",
+    "http_client",
+    "httpx_transport",
+]

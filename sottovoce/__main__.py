@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line: `sottovoce verify`, `sottovoce ask`, `sottovoce chat`."""
+"""The command line: `sottovoce verify`, `sottovoce ask`, `sottovoce chat`, `sottovoce proxy`."""
 
 import argparse
 import json
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from attestation.evidence import EvidenceError
 from attestation.verify import VerificationError, VerifiedEnclave
-from sottovoce import terminal, verification
+from sottovoce import start, terminal, verification
 from sottovoce.files import OfflineError, UsageError
 from sottovoce.one_time_keys import Assurance
 from sottovoce.opening import SessionRefusedError, WrongSessionError
@@ -34,6 +34,7 @@ examples:
   sottovoce ask http://localhost:8080 --simulated "What is a trust boundary?"
   git diff | sottovoce ask http://localhost:8080 --simulated -
   sottovoce chat http://localhost:8080 --simulated
+  sottovoce proxy http://localhost:8080 --simulated
 
 exit codes:
    0  verified, or answered
@@ -75,6 +76,8 @@ def main() -> int:
     """Run one command and return its exit code."""
     if len(sys.argv) > 1 and sys.argv[1] in PROGRAMS:
         return run_program(PROGRAMS[sys.argv[1]], sys.argv[2:])
+    if sys.argv[1:2] == ["proxy"]:
+        return start.proxy(sys.argv[2:])
     arguments = parser().parse_args()
     command: Callable[[argparse.Namespace], int] = arguments.command
     try:
@@ -118,6 +121,9 @@ def parser() -> argparse.ArgumentParser:
         "chat", parents=[host, checking, asking], help="verify, then talk; Ctrl-D ends"
     )
     chat.set_defaults(command=run_chat)
+    commands.add_parser(
+        "proxy", help="an OpenAI-compatible endpoint on this machine, answered by the enclave"
+    )
     commands.add_parser("attest", help="inside a guest: which evidence this machine gives, and why not")
     commands.add_parser("simulate", help="make evidence of simulated hardware, good or spoiled, for tests")
     return top

@@ -97,6 +97,10 @@ class Connection:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections to the host."""
         self._courier.close()
 
     def evidence(self) -> Evidence:

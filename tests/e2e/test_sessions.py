@@ -15,7 +15,7 @@ import openai
 import pytest
 from openai.types.chat import ChatCompletionUserMessageParam
 
-from sottovoce.httpx_transport import WrongOriginError, client
+from sottovoce.httpx_adapter import WrongOriginError, client
 from sottovoce.one_time_keys import REFRESH_SECONDS, Assurance
 from sottovoce.transport import EVIDENCE_PATH, GATEWAY_PATH, Connection, Surroundings, Turn
 from tests.conftest import Pair, wait_until

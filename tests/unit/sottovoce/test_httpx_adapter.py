@@ -10,7 +10,7 @@ import pytest
 from openai.types.chat import ChatCompletionUserMessageParam
 
 from attestation.verify import VerificationError
-from sottovoce.httpx_transport import WrongOriginError, client
+from sottovoce.httpx_adapter import WrongOriginError, client
 from sottovoce.session import TruncatedResponse
 from tests.fakes import hardware
 from tests.fakes.courier import chunk_borders
