@@ -9,6 +9,7 @@ serve: the session process: keys, sealed streams, the API
 keys: epoch keys, their rotation, and which requests they have opened
 attester: evidence for a list of keys
 session: one exchange as a state machine, without I/O
+receipts: what is signed about an answer whose client asks for it
 link: the connection from the host
 api: the OpenAI-compatible interface
 engine: the engine process, which runs the model and never sees a key

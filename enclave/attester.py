@@ -6,6 +6,7 @@ from typing import Protocol
 
 from attestation import binding
 from attestation.evidence import SEV_SNP, Claims, Evidence
+from attestation.snp.report import parse_report
 from enclave.keys import GRACE_SECONDS, ROTATION_SECONDS, Epoch
 from wire.merkle import Leaf, Tree
 
@@ -45,11 +46,15 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Attested:
-    """An epoch's exact bytes of keys and claims, and the evidence that any client may have."""
+    """An epoch's exact bytes of keys and claims, and the evidence that any client may have.
+
+    `measurement` is what the hardware says this enclave's code is.
+    """
 
     key_list: bytes
     claims: bytes
     document: bytes
+    measurement: bytes = b""
 
 
 class Attester:
@@ -63,7 +68,7 @@ class Attester:
         claims = self._claims(epoch.number, now).encode()
         report = self._report(binding.CACHED, epoch.key_list, claims, binding.NO_FRESHNESS)
         evidence = self._evidence(binding.CACHED, report, epoch.key_list, claims)
-        return Attested(epoch.key_list, claims, evidence.encode())
+        return Attested(epoch.key_list, claims, evidence.encode(), parse_report(report).measurement)
 
     def attest_leaves(self, current: Attested, leaves: tuple[Leaf, ...]) -> tuple[bytes, ...]:
         """One report for a power of two of session requests; a document for each. Raises OSError."""

@@ -36,6 +36,7 @@ from enclave.front import Front
 from enclave.keys import KeyRing
 from enclave.link import Keys, Link
 from enclave.protection import Protector, before_secrets, only_system_calls, without_files
+from enclave.receipts import Receipts
 from enclave.rehearsal import rehearse
 from enclave.rotation import Published, Rotation
 from enclave.session_requests import SessionRequests
@@ -115,23 +116,26 @@ async def serve(launch: Launch, listener: socket.socket, connection: socket.sock
 
     # The receipt key lives and dies with this process.
     receipt_key = Ed25519PrivateKey.generate()
-    rehearse(attester(guest, identity(launch, receipt_key, {})))
+    rehearsed = identity(launch, receipt_key, {})
+    rehearse(attester(guest, rehearsed), Receipts(receipt_key, rehearsed, Published()))
     with ThreadPoolExecutor(max_workers=1) as executor:
         protections = confine(protector, executor)  # 3
         protections |= {f"engine {name}": answer for name, answer in ready.protections.items()}  # 4
         said = identity(launch, receipt_key, protections)
         api = Api(engine, launch.manifest, ready.context_tokens)
-        rotation, link = await assemble(config, attester(guest, said), said, api, executor)
+        published = Published()
+        receipts = Receipts(receipt_key, said, published)
+        rotation, link = await assemble(config, attester(guest, said), receipts, api, executor)
         await run(rotation, link, listener, stop, engine.gone)
 
 
 async def assemble(
-    config: Config, made: Attester, said: Identity, api: Api, executor: ThreadPoolExecutor
+    config: Config, made: Attester, receipts: Receipts, api: Api, executor: ThreadPoolExecutor
 ) -> tuple[Rotation, Link]:
     """Keys, sessions and what answers, with the first keys in force."""
     # A random first epoch, so that a client of an earlier process is told that its key is unknown.
     keys = Keys(KeyRing(secrets.randbits(31), pq_only=config.pq_only))
-    published = Published()
+    published = receipts.published
     bodies = BodyService(api.answer) if config.ehbp else None
     if bodies is not None:
         bodies.keys.renew(time.monotonic())
@@ -142,8 +146,9 @@ async def assemble(
         lambda leaves: made.attest_leaves(published.attested, leaves),
         executor,
     )
-    session_requests = SessionRequests(keys.sessions, batches, published, said.receipt_key)
-    front = Front(config.audience, session_requests, bodies.publish_inside if bodies else api.answer)
+    session_requests = SessionRequests(keys.sessions, batches, published, receipts.identity.receipt_key)
+    answer = bodies.publish_inside if bodies else api.answer
+    front = Front(config.audience, session_requests, answer, receipts)
     return rotation, Link(keys, published, front.answer, bodies)
 
 

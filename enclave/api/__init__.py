@@ -3,6 +3,7 @@
 
 routes: which path is answered by what
 chat: chat completions, streamed and whole
+account: what a generation was, without its words
 schema: what a chat request may hold
 errors: errors as OpenAI's clients know them
 """

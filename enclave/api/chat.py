@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 import msgspec
 
 from enclave.api import errors
+from enclave.api.account import Account, Asked
 from enclave.api.errors import ApiError
 from enclave.api.schema import ChatRequest
 from enclave.engine.client import Engine
 from enclave.engine.protocol import Begun, Finished, Rejected, Rejection, Report, Sampling, Text
+from wire.receipt import ContentDigest
 
 DONE = b"data: [DONE]\n\n"
 
@@ -29,6 +31,7 @@ class Completion:
     finish_reason: str = ""
     identifier: str = field(default_factory=lambda: f"chatcmpl-{secrets.token_hex(12)}")
     created: int = field(default_factory=lambda: int(time.time()))
+    _said: ContentDigest = field(default_factory=lambda: ContentDigest(stream=False), repr=False)
 
     def take(self, report: Report) -> str:
         """Note a report; the text it brought.
@@ -37,6 +40,7 @@ class Completion:
         """
         match report:
             case Text(text=text):
+                self._said.update(text.encode())
                 return text
             case Begun(prompt_tokens=count):
                 self.prompt_tokens = count
@@ -47,6 +51,11 @@ class Completion:
             case _:
                 raise errors.engine_failed()
         return ""
+
+    def account(self, asked: Asked) -> Account:
+        """What the generation was, when it has ended."""
+        counts = self.prompt_tokens, self.completion_tokens
+        return Account(asked, *counts, self.finish_reason, self._said.digest())
 
     def usage(self) -> dict[str, int]:
         """Token counts."""
@@ -94,16 +103,20 @@ class Completion:
 Generation = AbstractAsyncContextManager[AsyncIterator[Begun | Text | Finished | Rejected]]
 
 
-def start(engine: Engine, request: ChatRequest, context_tokens: int) -> Generation:
-    """Ask the engine for one generation."""
+def asked(request: ChatRequest, context_tokens: int) -> Asked:
+    """The settings of a request, with what it leaves open filled in."""
     sampling = Sampling(
         temperature=1.0 if request.temperature is None else request.temperature,
         top_p=1.0 if request.top_p is None else request.top_p,
         seed=secrets.randbits(32) if request.seed is None else request.seed,
     )
-    most = request.max_completion_tokens or request.max_tokens or context_tokens
+    return Asked(sampling, request.max_completion_tokens or request.max_tokens or context_tokens)
+
+
+def start(engine: Engine, request: ChatRequest, how: Asked) -> Generation:
+    """Ask the engine for one generation."""
     turns = tuple(message.turn() for message in request.messages)
-    return engine.generation(turns, sampling, max_tokens=most, stop=request.stops)
+    return engine.generation(turns, how.sampling, max_tokens=how.max_tokens, stop=request.stops)
 
 
 def _event(document: dict[str, object]) -> bytes:

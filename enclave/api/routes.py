@@ -8,6 +8,7 @@ from typing import Protocol
 import msgspec
 
 from enclave.api import chat, errors
+from enclave.api.account import Account, Asked
 from enclave.api.errors import ApiError
 from enclave.api.schema import ChatRequest, parse_chat_request
 from enclave.engine.client import BusyError, Engine, EngineGoneError
@@ -32,6 +33,9 @@ class Reply(Protocol):
         self, status: int, content_type: str, content: bytes, *, retry_after_seconds: int = 0
     ) -> None:
         """Send a complete answer."""
+
+    def account(self, account: Account) -> None:
+        """The generation has ended. What follows is the whole answer, or the end of its stream."""
 
     async def begin(self, status: int, content_type: str) -> None:
         """Begin a streamed answer."""
@@ -92,28 +96,35 @@ class Api:
             raise ApiError(404, message, code="model_not_found", param="model")
         if wanted.stream_options and not wanted.stream:
             raise ApiError(400, "stream_options needs stream", code="invalid_value", param="stream_options")
+        asked = chat.asked(wanted, self.context_tokens)
         try:
-            async with chat.start(self.engine, wanted, self.context_tokens) as reports:
-                await self._deliver(wanted, reports, reply)
+            async with chat.start(self.engine, wanted, asked) as reports:
+                await self._deliver(wanted, asked, reports, reply)
         except BusyError:
             raise errors.busy() from None
         except EngineGoneError:
             raise errors.engine_failed() from None
 
     async def _deliver(
-        self, wanted: ChatRequest, reports: AsyncIterator[Begun | Text | Finished | Rejected], reply: Reply
+        self,
+        wanted: ChatRequest,
+        asked: Asked,
+        reports: AsyncIterator[Begun | Text | Finished | Rejected],
+        reply: Reply,
     ) -> None:
         completion = chat.Completion(self.manifest.name, self.context_tokens)
         completion.take(await anext(reports))  # a prompt that does not fit is refused before a stream begins
         if wanted.stream:
-            await self._stream(wanted, completion, reports, reply)
+            await self._stream(wanted, asked, completion, reports, reply)
             return
         texts = [completion.take(report) async for report in reports]
+        reply.account(completion.account(asked))
         await reply.whole(200, JSON, completion.document("".join(texts)))
 
     async def _stream(
         self,
         wanted: ChatRequest,
+        asked: Asked,
         completion: chat.Completion,
         reports: AsyncIterator[Begun | Text | Finished | Rejected],
         reply: Reply,
@@ -134,5 +145,6 @@ class Api:
         await reply.write(completion.event({}, last=True))
         if wanted.stream_options and wanted.stream_options.include_usage:
             await reply.write(completion.usage_event())
+        reply.account(completion.account(asked))
         await reply.write(chat.DONE)
         await reply.end()
