@@ -9,5 +9,8 @@ chat: conversations in the OpenAI API's form
 courier: HTTP to the host
 keeper: keeps a session at hand for any number of threads
 transport: all of it together
+receipts: what an enclave signed about an answer, checked without a network
+receipted: asks for an answer with a receipt, and finds the evidence that belongs to it
+receipt_command: receipts on the command line and on disk
 httpx_transport: the same for programs that use httpx, such as OpenAI's client
 """

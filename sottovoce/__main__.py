@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -14,10 +14,13 @@ from attestation.evidence import EvidenceError
 from attestation.policy import Policy, with_any_machine
 from attestation.verdict import Verdict
 from attestation.verify import VerificationError, VerifiedEnclave
-from sottovoce import terminal
+from sottovoce import receipt_command, terminal
+from sottovoce.chat import chat_request
 from sottovoce.offline import Files, OfflineError, judge, nonce, unix_time
 from sottovoce.one_time_keys import Assurance
 from sottovoce.opening import SessionRefusedError, WrongSessionError
+from sottovoce.receipted import Receipted
+from sottovoce.receipts import NoTimeError, ReceiptError
 from sottovoce.session import AnswerError, NoSuitableKeyError, RequestTooLargeError
 from sottovoce.transport import ApiError, Connection, RefusedByHostError, Turn, UnreachableError
 from sottovoce.trust import NoPolicyError, choose_policy, model_name, verdict_ear, verdict_json
@@ -34,6 +37,8 @@ examples:
   sottovoce ask http://localhost:8080 --simulated "What is a trust boundary?"
   git diff | sottovoce ask http://localhost:8080 --simulated -
   sottovoce chat http://localhost:8080 --simulated
+  sottovoce ask http://localhost:8080 --simulated --receipt kept/ "What is a trust boundary?"
+  sottovoce receipt verify kept/receipt.cbor --answer kept/answer.txt --simulated
 
 exit codes:
    0  verified, or answered
@@ -49,6 +54,8 @@ FAILURES: tuple[tuple[type[Exception], int, str], ...] = (
     (EvidenceError, REFUSED, "refused, and nothing was sent:"),
     (RequestTooLargeError, API_ERROR, "nothing was sent:"),
     (NoSuitableKeyError, REFUSED, "refused, and nothing was sent:"),
+    (ReceiptError, REFUSED, "refused:"),
+    (NoTimeError, NOT_CHECKED, "could not check:"),
     (OfflineError, NOT_CHECKED, "could not check:"),
     (UnreachableError, NOT_CHECKED, "could not check:"),
     (NoPolicyError, NOT_CHECKED, "could not check:"),
@@ -107,10 +114,18 @@ def parser() -> argparse.ArgumentParser:
     ask = commands.add_parser("ask", parents=[host, checking, asking], help="verify, then ask one question")
     ask.set_defaults(command=run_ask)
     ask.add_argument("question", help='the question; "-" reads it from standard input')
+    ask.add_argument(
+        "--receipt",
+        type=Path,
+        metavar="FOLDER",
+        help="keep a signed receipt here, with its evidence, the request and the answer",
+    )
     chat = commands.add_parser(
         "chat", parents=[host, checking, asking], help="verify, then talk; Ctrl-D ends"
     )
     chat.set_defaults(command=run_chat)
+    receipt = commands.add_parser("receipt", help="check what an enclave signed about an answer")
+    receipt_command.add_actions(receipt, checking)
     commands.add_parser("attest", help="inside a guest: which evidence this machine gives, and why not")
     commands.add_parser("simulate", help="make evidence of simulated hardware, good or spoiled, for tests")
     return top
@@ -238,7 +253,11 @@ def run_ask(arguments: argparse.Namespace) -> int:
         enclave = session.enclave
         if not arguments.json:
             terminal.show_verified(enclave.verdict, session.assurance)
-        answer = answer_to(connection, enclave, [Turn("user", question)], arguments)
+        turns = [Turn("user", question)]
+        if arguments.receipt is None:
+            answer = answer_to(connection, enclave, turns, arguments)
+        else:
+            answer = answer_with_receipt(connection, enclave, turns, arguments)
     if arguments.json:
         document = {
             "answer": answer,
@@ -269,19 +288,39 @@ def run_chat(arguments: argparse.Namespace) -> int:
     return VERIFIED
 
 
-def answer_to(
-    connection: Connection, enclave: VerifiedEnclave, turns: list[Turn], arguments: argparse.Namespace
-) -> str:
-    """Stream the answer to the terminal, and return it."""
+def parameters_of(arguments: argparse.Namespace) -> dict[str, float]:
+    """How the answer is to be generated, as far as the options say it."""
     wanted = {
         "max_tokens": arguments.max_tokens,
         "temperature": arguments.temperature,
         "seed": arguments.seed,
     }
-    parameters = {name: value for name, value in wanted.items() if value is not None}
+    return {name: value for name, value in wanted.items() if value is not None}
+
+
+def answer_to(
+    connection: Connection, enclave: VerifiedEnclave, turns: list[Turn], arguments: argparse.Namespace
+) -> str:
+    """Stream the answer to the terminal, and return it."""
     model = arguments.model or model_name(enclave.claims.model)
+    return print_answer(connection.chat(model, turns, **parameters_of(arguments)), arguments)
+
+
+def answer_with_receipt(
+    connection: Connection, enclave: VerifiedEnclave, turns: list[Turn], arguments: argparse.Namespace
+) -> str:
+    """The same, with a receipt that is checked and kept. Raises ReceiptError where there is none."""
+    model = arguments.model or model_name(enclave.claims.model)
+    asking = Receipted(connection, chat_request(model, turns, **parameters_of(arguments)))
+    answer = print_answer(asking.texts(), arguments)
+    receipt_command.keep(asking.kept(policy_of(arguments)), answer, arguments.receipt)
+    return answer
+
+
+def print_answer(texts: Iterator[str], arguments: argparse.Namespace) -> str:
+    """Print an answer as it comes, unless a program will read it; the whole of it."""
     pieces: list[str] = []
-    for piece in connection.chat(model, turns, **parameters):
+    for piece in texts:
         pieces.append(piece)
         if not arguments.json:
             terminal.show_piece(piece)

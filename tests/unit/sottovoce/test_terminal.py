@@ -12,6 +12,7 @@ from rich.console import Console
 from attestation.verdict import Check, Verdict
 from attestation.verify import appraise
 from sottovoce import terminal
+from sottovoce.one_time_keys import Assurance
 from tests.fakes import hardware
 
 URL = "https://llm.example"
@@ -121,7 +122,7 @@ def test_a_simulated_enclave_is_called_that_on_every_screen(
     shown = screen(monkeypatch, 200)
     judged = replace(verdict(), simulated=simulated)
     terminal.show_verdict(judged, URL)
-    terminal.show_verified(judged)
+    terminal.show_verified(judged, Assurance.FRESH)
     beside = " ".join(capsys.readouterr().err.split())
     assert (terminal.SIMULATED in shown.text) is simulated
     assert (terminal.SIMULATED in beside) is simulated
