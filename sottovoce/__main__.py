@@ -14,8 +14,13 @@ from attestation.evidence import EvidenceError
 from attestation.policy import Policy, with_any_machine
 from attestation.verdict import Verdict
 from attestation.verify import VerificationError, VerifiedEnclave
-from sottovoce import receipt_command, terminal
+from sottovoce import receipt_command, terminal, trust_command
 from sottovoce.chat import chat_request
+from sottovoce.chat_commands import Chat
+from sottovoce.chat_terminal import PipeScreen, TerminalScreen
+from sottovoce.conversation import Conversation
+from sottovoce.memory import PinnedError, UnknownReleaseError
+from sottovoce.memory_file import MemoryFileError
 from sottovoce.offline import Files, OfflineError, judge, nonce, unix_time
 from sottovoce.one_time_keys import Assurance
 from sottovoce.opening import SessionRefusedError, WrongSessionError
@@ -38,6 +43,7 @@ examples:
   git diff | sottovoce ask http://localhost:8080 --simulated -
   sottovoce chat http://localhost:8080 --simulated
   sottovoce ask http://localhost:8080 --simulated --receipt kept/ "What is a trust boundary?"
+  sottovoce trust list
   sottovoce receipt verify kept/receipt.cbor --answer kept/answer.txt --simulated
 
 exit codes:
@@ -54,6 +60,9 @@ FAILURES: tuple[tuple[type[Exception], int, str], ...] = (
     (EvidenceError, REFUSED, "refused, and nothing was sent:"),
     (RequestTooLargeError, API_ERROR, "nothing was sent:"),
     (NoSuitableKeyError, REFUSED, "refused, and nothing was sent:"),
+    (PinnedError, REFUSED, "refused, and nothing of yours was sent:"),
+    (MemoryFileError, NOT_CHECKED, "could not check:"),
+    (UnknownReleaseError, NOT_CHECKED, "could not pin:"),
     (ReceiptError, REFUSED, "refused:"),
     (NoTimeError, NOT_CHECKED, "could not check:"),
     (OfflineError, NOT_CHECKED, "could not check:"),
@@ -124,6 +133,8 @@ def parser() -> argparse.ArgumentParser:
         "chat", parents=[host, checking, asking], help="verify, then talk; Ctrl-D ends"
     )
     chat.set_defaults(command=run_chat)
+    trust = commands.add_parser("trust", help="which releases you were shown, and which you pinned")
+    trust_command.add_actions(trust)
     receipt = commands.add_parser("receipt", help="check what an enclave signed about an answer")
     receipt_command.add_actions(receipt, checking)
     commands.add_parser("attest", help="inside a guest: which evidence this machine gives, and why not")
@@ -197,6 +208,8 @@ def run_verify(arguments: argparse.Namespace) -> int:
         )
     with connect(arguments) as connection:
         session = connection.open()
+        trust_command.recall(arguments.url, session.enclave)
+        trust_command.recall(arguments.url, connection.verify())  # another fetch has to show the same
     verdict = session.enclave.verdict
     show(arguments, verdict, policy_of(arguments), now=int(time.time()), assurance=session.assurance)
     return VERIFIED
@@ -251,6 +264,7 @@ def run_ask(arguments: argparse.Namespace) -> int:
     with connect(arguments) as connection:
         session = connection.open()
         enclave = session.enclave
+        trust_command.recall(arguments.url, enclave)
         if not arguments.json:
             terminal.show_verified(enclave.verdict, session.assurance)
         turns = [Turn("user", question)]
@@ -271,20 +285,19 @@ def run_ask(arguments: argparse.Namespace) -> int:
 
 def run_chat(arguments: argparse.Namespace) -> int:
     """Verify, then answer one line after another."""
-    turns: list[Turn] = []
+    screen: TerminalScreen | PipeScreen
     with connect(arguments) as connection:
         session = connection.open()
-        enclave = session.enclave
-        terminal.show_verified(enclave.verdict, session.assurance)
-        while (line := _read_line()) is not None:
-            if not line.strip():
-                continue
-            turns.append(Turn("user", line))
-            try:
-                turns.append(Turn("assistant", answer_to(connection, enclave, turns, arguments)))
-            except KeyboardInterrupt:
-                turns.pop()
-                terminal.notes.print("\n(stopped)", style="dim")
+        trust_command.recall(arguments.url, session.enclave)
+        if not arguments.json:
+            terminal.show_verified(session.enclave.verdict, session.assurance)
+        model = arguments.model or model_name(session.enclave.claims.model)
+        if sys.stdin.isatty() and sys.stdout.isatty() and not arguments.json:
+            screen = TerminalScreen(arguments.url, lambda: session, lambda: chat.conversation.model)
+        else:
+            screen = PipeScreen(as_json=arguments.json)
+        chat = Chat(connection, Conversation(model), parameters_of(arguments), screen)
+        screen.run(chat)
     return VERIFIED
 
 
@@ -327,14 +340,6 @@ def print_answer(texts: Iterator[str], arguments: argparse.Namespace) -> str:
     if not arguments.json:
         terminal.show_piece("\n")
     return "".join(pieces)
-
-
-def _read_line() -> str | None:
-    """The next line that a person types; None at the end of the input."""
-    try:
-        return input("> " if sys.stdin.isatty() else "")
-    except EOFError:
-        return None
 
 
 def refuse(arguments: argparse.Namespace, error: VerificationError) -> int:
