@@ -75,7 +75,7 @@ class Engine:
                     await self._send(Generate(number, turns, sampling, max_tokens, stop))
                     yield reports
                 finally:
-                    await asyncio.shield(self._drain(reports))
+                    await _ended(asyncio.ensure_future(self._drain(reports)))
         finally:
             self._present -= 1
 
@@ -118,6 +118,19 @@ class Engine:
         """Note that this engine is of no more use: whoever waits for `gone` has it replaced."""
         self.gone.set()
         return EngineGoneError()
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    """Wait until a task has ended, even where whoever waits is cancelled: two may not read at once."""
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            cancelled = True
+    if cancelled:
+        raise asyncio.CancelledError
+    task.result()
 
 
 class _Reports:

@@ -301,3 +301,28 @@ def test_everyone_who_waits_learns_that_the_engine_is_gone() -> None:
         assert [type(each) for each in ended] == [EngineGoneError] * 3
 
     play(test)
+
+
+def test_a_caller_that_is_cancelled_while_the_engine_falls_silent_lets_nobody_else_in() -> None:
+    async def scenario(engine: Engine, fake: FakeEngine) -> None:
+        async def broken() -> None:
+            async with generation(engine) as reports:
+                await anext(reports)
+                raise OSError  # the client's connection broke
+
+        first = asyncio.ensure_future(broken())
+        command = await fake.generate()
+        fake.send(Begun(command.generation, 1))
+        assert isinstance(await fake.command(), Cancel)
+        second = asyncio.ensure_future(answer(engine))
+        first.cancel()  # and then the one who asked went away
+        await asyncio.sleep(0.02)
+        assert not first.done()
+        fake.send(Finished(command.generation, FinishReason.CANCELLED, 0))
+        following = await fake.generate()
+        fake.send(Begun(following.generation, 1), Finished(following.generation, FinishReason.STOP, 0))
+        assert len(await second) == 2
+        with pytest.raises(asyncio.CancelledError):
+            await first
+
+    play(scenario)
