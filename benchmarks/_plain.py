@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from deploy.local import DEFAULT_MODEL
 from enclave.__main__ import CHILD_ENVIRONMENT, PYTHON, engine_options
+from enclave.api.account import Account
 from enclave.api.routes import Api
 from enclave.config import Engine as EngineConfig
 from enclave.engine.client import Engine
@@ -38,6 +39,9 @@ class PlainReply:
         assert retry_after_seconds >= 0
         await self.begin(status, content_type)
         await self._send({"type": "http.response.body", "body": content, "more_body": False})
+
+    def account(self, account: Account) -> None:
+        """There are no receipts here."""
 
     async def begin(self, status: int, content_type: str) -> None:
         """Begin a streamed answer."""

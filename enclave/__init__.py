@@ -23,6 +23,7 @@ reply: where the API puts its answer
 shaping: when and in which sizes an answer leaves
 ehbp: a protocol that encrypts bodies alone, for clients that speak no other; off unless configured
 ehbp_reply: its answers, and its key for clients that verify
+receipts: what is signed about an answer whose client asks for it
 api: the OpenAI-compatible interface
 reporter: the reporter process, which has the hardware sign what the session process asks for
 engine: the engine process, which runs the model and never sees a key

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Evidence for a list of keys: claims, report data, and the hardware's report over them (wire.md 6.3)."""
 
+import errno
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from attestation import binding
-from attestation.evidence import Claims, Evidence
+from attestation.evidence import SEV_SNP, Claims, Evidence
+from attestation.snp.report import ReportError, parse_report
+from attestation.tdx.quote import QuoteError, parse_quote
 from enclave.keys import GRACE_SECONDS, ROTATION_SECONDS, Epoch
 from enclave.report_protocol import Signed
 from wire.merkle import Leaf, Tree
@@ -36,11 +39,15 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Attested:
-    """An epoch's exact bytes of keys and claims, and the evidence that any client may have."""
+    """An epoch's exact bytes of keys and claims, and the evidence that any client may have.
+
+    `measurement` is what the hardware says this enclave's code is.
+    """
 
     key_list: bytes
     claims: bytes
     document: bytes
+    measurement: bytes = b""
 
 
 class Attester:
@@ -58,7 +65,7 @@ class Attester:
         """Keys, claims and their evidence, at `now` in unix seconds. Raises OSError without a report."""
         claims = self._claims(epoch.number, now).encode()
         evidence = self._evidence(binding.CACHED, epoch.key_list, claims, binding.NO_FRESHNESS)
-        return Attested(epoch.key_list, claims, evidence.encode())
+        return Attested(epoch.key_list, claims, evidence.encode(), _measurement(evidence))
 
     def attest_leaves(self, current: Attested, leaves: tuple[Leaf, ...]) -> tuple[bytes, ...]:
         """One report for a power of two of session requests; a document for each. Raises OSError."""
@@ -90,3 +97,13 @@ class Attester:
             release=identity.release,
             deployment=identity.deployment,
         )
+
+
+def _measurement(evidence: Evidence) -> bytes:
+    """What verifiers call the measurement: that of the launch, or a TD's MRTD. Raises OSError."""
+    try:
+        if evidence.tee == SEV_SNP:
+            return parse_report(evidence.report).measurement
+        return parse_quote(evidence.report).body.mrtd
+    except (ReportError, QuoteError):
+        raise OSError(errno.EBADMSG, "what the hardware gave is no report") from None

@@ -4,6 +4,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from enclave.api.account import Account
 from enclave.api.routes import Reply
 from enclave.ehbp import KEYS_PATH, BodyKeys, BodySealer, OpenedBody
 from enclave.session import Problem, Request
@@ -56,6 +57,9 @@ class BodyReply:
             content = content.ljust(padding.padded_size(len(content)))
         await self.begin(status, content_type)
         await self.write(content)
+
+    def account(self, account: Account) -> None:
+        """Without a head inside the encryption there is no receipt."""
 
     async def begin(self, status: int, content_type: str) -> None:
         """Send the head, in clear, and the nonce."""

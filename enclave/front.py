@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enclave.api.errors import ApiError
 from enclave.api.routes import Reply
 from enclave.idempotency import RepeatedError, TakenRequests
+from enclave.receipts import Receipts
 from enclave.reply import SealedReply, wanted_shaping, wants_stream
 from enclave.session import Opened, Problem, Request
 from enclave.session_requests import SessionRequests
@@ -26,6 +27,7 @@ class Front:
     audience: str
     session_requests: SessionRequests
     api: Answerer = field(repr=False)
+    receipts: Receipts = field(repr=False)
     taken: TakenRequests = field(default_factory=TakenRequests, repr=False)
 
     async def answer(self, opened: Opened, reply: SealedReply) -> None:
@@ -41,11 +43,12 @@ class Front:
                 await reply.whole(CREATED, JSON, document)
                 return
             _shape(request, reply)
+            kept = self.receipts.reply_for(request, reply)
             self._take(request)
         except ApiError as error:
             await reply.whole(error.status, JSON, error.body, retry_after_seconds=error.retry_after_seconds)
             return
-        await self.api(request, reply)
+        await self.api(request, kept)
 
     def _check_origin(self, opened: Opened, request: Request) -> None:
         """Whoever opens a session has read the claims, and means the origin in them (wire.md 6.1).

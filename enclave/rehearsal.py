@@ -5,13 +5,17 @@ Libraries load some of their modules at first use, and afterwards nothing can be
 self-test: what cannot open its own request does not start.
 """
 
+from enclave.api.account import Account
 from enclave.api.schema import parse_chat_request
 from enclave.attester import Attester
+from enclave.engine.protocol import Sampling
 from enclave.keys import KeyRing, KeySource
+from enclave.receipts import Receipts
 from enclave.reply import wants_stream
 from enclave.session import Opened, Problem, RequestReceiver
 from enclave.sessions import Sessions, make_session
 from wire import bhttp, merkle, ohttp
+from wire.receipt import Wish
 from wire.session import ROUTE_TAG_SIZE, SessionRequest, SessionResponse, decode_request
 from wire.shaping import BucketShaper, FrameShaper
 
@@ -27,7 +31,7 @@ class RehearsalError(Exception):
     """What was sealed did not come out as it went in."""
 
 
-def rehearse(attester: Attester) -> None:
+def rehearse(attester: Attester, receipts: Receipts) -> None:
     """Seal, open, answer and read with every suite that is offered, in a session too, with evidence for both.
 
     Raises RehearsalError.
@@ -45,6 +49,7 @@ def rehearse(attester: Attester) -> None:
     SessionResponse(session.identifier, session.key_list, 1, 1, document).encode()
     sessions.add(session, 0.0)
     (one_time,) = ohttp.decode_key_list(session.key_list)
+    receipts.issuer(Wish(0, NONCE), BODY).issue(NONCE, Account(Sampling(), 1, 1, 1, "stop", NONCE))
     _exchange(sessions.keys(session.identifier.text), ohttp.RequestSealer(one_time, one_time.suites[0]))
 
 

@@ -5,6 +5,7 @@ import asyncio
 
 import msgspec
 
+from enclave.api.account import Account
 from enclave.session import Aborted, AnswerSealer, Request
 from enclave.shaping import Bare, Bucketed, Framed, Send, Ticks
 from wire import bhttp, frames
@@ -56,6 +57,7 @@ class SealedReply:
         self._begun = False
         self._size = 0
         self._shaper: FrameShaper | None = None
+        self._fields: bhttp.Fields = ()
         self.status = 0
 
     def shape(self, shaping: Shaping, *, streamed: bool) -> None:
@@ -67,6 +69,13 @@ class SealedReply:
         """Whether the end of a shaped answer has left: a client that goes away now has all of it."""
         return self._shaper is not None and self._shaper.complete
 
+    def add_field(self, name: str, value: str) -> None:
+        """Have a field in the head of a whole answer."""
+        self._fields += ((name, value),)
+
+    def account(self, account: Account) -> None:
+        """Nobody asked for a receipt."""
+
     async def whole(
         self, status: int, content_type: str, content: bytes, *, retry_after_seconds: int = 0
     ) -> None:
@@ -74,7 +83,7 @@ class SealedReply:
         fields = [("content-type", content_type)]
         if retry_after_seconds:
             fields.append(("retry-after", str(retry_after_seconds)))
-        head = bhttp.ResponseHead(status, tuple(fields))
+        head = bhttp.ResponseHead(status, (*fields, *self._fields))
         self.status = status
         if isinstance(self._shaping, Frames):
             if self._streamed and self._sealer.chunked:

@@ -32,6 +32,7 @@ from enclave.front import Front
 from enclave.keys import KeyRing
 from enclave.link import Keys, Link
 from enclave.protection import Protector, before_secrets, only_system_calls, without_files
+from enclave.receipts import Receipts
 from enclave.rehearsal import rehearse
 from enclave.report_source import Reporter, ReporterGoneError
 from enclave.rotation import Published, Rotation
@@ -103,7 +104,8 @@ async def serve(
 
     # The receipt key lives and dies with this process.
     receipt_key = Ed25519PrivateKey.generate()
-    rehearse(Attester(reporter, identity(launch, receipt_key, {}), reporter.octet))
+    rehearsed = identity(launch, receipt_key, {})
+    rehearse(Attester(reporter, rehearsed, reporter.octet), Receipts(receipt_key, rehearsed, Published()))
     with ThreadPoolExecutor(max_workers=1) as executor:
         protections = confine(protector, executor)  # 3
         attested = ready.protections | ready.settings
@@ -111,18 +113,19 @@ async def serve(
         protections |= {f"reporter {name}": answer for name, answer in reporter.protections.items()}  # 4
         said = identity(launch, receipt_key, protections)
         api = Api(engine, launch.manifest, ready.context_tokens)
+        receipts = Receipts(receipt_key, said, Published())
         made = Attester(reporter, said, reporter.octet)
-        rotation, link = await assemble(config, made, said, api, executor)
+        rotation, link = await assemble(config, made, receipts, api, executor)
         await run(rotation, link, listener, stop, engine.gone)
 
 
 async def assemble(
-    config: Config, made: Attester, said: Identity, api: Api, executor: ThreadPoolExecutor
+    config: Config, made: Attester, receipts: Receipts, api: Api, executor: ThreadPoolExecutor
 ) -> tuple[Rotation, Link]:
     """Keys, sessions and what answers, with the first keys in force."""
     # A random first epoch, so that a client of an earlier process is told that its key is unknown.
     keys = Keys(KeyRing(secrets.randbits(31), pq_only=config.pq_only))
-    published = Published()
+    published = receipts.published
     bodies = BodyService(api.answer) if config.ehbp else None
     if bodies is not None:
         bodies.keys.renew(time.monotonic())
@@ -133,8 +136,9 @@ async def assemble(
         lambda leaves: made.attest_leaves(published.attested, leaves),
         executor,
     )
-    session_requests = SessionRequests(keys.sessions, batches, published, said.receipt_key)
-    front = Front(config.audience, session_requests, bodies.publish_inside if bodies else api.answer)
+    session_requests = SessionRequests(keys.sessions, batches, published, receipts.identity.receipt_key)
+    answer = bodies.publish_inside if bodies else api.answer
+    front = Front(config.audience, session_requests, answer, receipts)
     return rotation, Link(keys, published, front.answer, bodies)
 
 

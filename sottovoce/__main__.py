@@ -1,20 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line: `sottovoce verify`, `sottovoce ask`, `sottovoce chat`, `sottovoce proxy`."""
+"""The command line: one function for each command, and an exit code for each failure."""
 
 import argparse
+import importlib
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 
 from attestation.evidence import EvidenceError
 from attestation.verify import VerificationError, VerifiedEnclave
-from sottovoce import start, terminal, verification
+from sottovoce import receipt_command, start, terminal, trust_command, verification
+from sottovoce.chat import chat_request
 from sottovoce.files import OfflineError, UsageError
+from sottovoce.memory import PinnedError, UnknownReleaseError
+from sottovoce.memory_file import MemoryFileError
 from sottovoce.one_time_keys import Assurance
 from sottovoce.opening import SessionRefusedError, WrongSessionError
+from sottovoce.receipted import Receipted
+from sottovoce.receipts import NoTimeError, ReceiptError
 from sottovoce.results import Form
 from sottovoce.session import AnswerError, NoSuitableKeyError, RequestTooLargeError
 from sottovoce.transport import ApiError, Connection, RefusedByHostError, Turn, UnreachableError
@@ -35,6 +41,9 @@ examples:
   git diff | sottovoce ask http://localhost:8080 --simulated -
   sottovoce chat http://localhost:8080 --simulated
   sottovoce proxy http://localhost:8080 --simulated
+  sottovoce ask http://localhost:8080 --simulated --receipt kept/ "What is a trust boundary?"
+  sottovoce receipt verify kept/receipt.cbor --answer kept/answer.txt --simulated
+  sottovoce trust list
 
 exit codes:
    0  verified, or answered
@@ -50,6 +59,11 @@ FAILURES: tuple[tuple[type[Exception], int, str], ...] = (
     (EvidenceError, REFUSED, "refused, and nothing was sent:"),
     (RequestTooLargeError, API_ERROR, "nothing was sent:"),
     (NoSuitableKeyError, REFUSED, "refused, and nothing was sent:"),
+    (PinnedError, REFUSED, "refused, and nothing of yours was sent:"),
+    (MemoryFileError, NOT_CHECKED, "could not check:"),
+    (UnknownReleaseError, NOT_CHECKED, "could not pin:"),
+    (ReceiptError, REFUSED, "refused:"),
+    (NoTimeError, NOT_CHECKED, "could not check:"),
     (UsageError, WRONG_USAGE, "wrong usage:"),
     (OfflineError, NOT_CHECKED, "could not check:"),
     (UnreachableError, NOT_CHECKED, "could not check:"),
@@ -117,10 +131,20 @@ def parser() -> argparse.ArgumentParser:
     ask = commands.add_parser("ask", parents=[host, checking, asking], help="verify, then ask one question")
     ask.set_defaults(command=run_ask)
     ask.add_argument("question", help='the question; "-" reads it from standard input')
+    ask.add_argument(
+        "--receipt",
+        type=Path,
+        metavar="FOLDER",
+        help="keep a signed receipt here, with its evidence, the request and the answer",
+    )
     chat = commands.add_parser(
         "chat", parents=[host, checking, asking], help="verify, then talk; Ctrl-D ends"
     )
     chat.set_defaults(command=run_chat)
+    trust = commands.add_parser("trust", help="which releases you were shown, and which you pinned")
+    trust_command.add_actions(trust)
+    receipt = commands.add_parser("receipt", help="check what an enclave signed about an answer")
+    receipt_command.add_actions(receipt, checking)
     commands.add_parser(
         "proxy", help="an OpenAI-compatible endpoint on this machine, answered by the enclave"
     )
@@ -170,9 +194,14 @@ def run_ask(arguments: argparse.Namespace) -> int:
     with connect(arguments, policy_of(arguments)) as connection:
         session = connection.open()
         enclave = session.enclave
+        trust_command.recall(arguments.url, enclave)
         if not arguments.json:
             terminal.show_verified(enclave.verdict, session.assurance)
-        answer = answer_to(connection, enclave, [Turn("user", question)], arguments)
+        turns = [Turn("user", question)]
+        if arguments.receipt is None:
+            answer = answer_to(connection, enclave, turns, arguments)
+        else:
+            answer = answer_with_receipt(connection, enclave, turns, arguments)
     if arguments.json:
         document = {
             "answer": answer,
@@ -186,50 +215,56 @@ def run_ask(arguments: argparse.Namespace) -> int:
 
 def run_chat(arguments: argparse.Namespace) -> int:
     """Verify, then answer one line after another."""
-    turns: list[Turn] = []
+    talk: Callable[[argparse.Namespace, Connection, dict[str, float]], None]
+    talk = importlib.import_module("sottovoce.chat_terminal").talk  # what draws is needed here alone
     with connect(arguments, policy_of(arguments)) as connection:
         session = connection.open()
-        enclave = session.enclave
-        terminal.show_verified(enclave.verdict, session.assurance)
-        while (line := _read_line()) is not None:
-            if not line.strip():
-                continue
-            turns.append(Turn("user", line))
-            try:
-                turns.append(Turn("assistant", answer_to(connection, enclave, turns, arguments)))
-            except KeyboardInterrupt:
-                turns.pop()
-                terminal.notes.print("\n(stopped)", style="dim")
+        trust_command.recall(arguments.url, session.enclave)
+        if not arguments.json:
+            terminal.show_verified(session.enclave.verdict, session.assurance)
+        talk(arguments, connection, parameters_of(arguments))
     return VERIFIED
+
+
+def parameters_of(arguments: argparse.Namespace) -> dict[str, float]:
+    """How the answer is to be generated, as far as the options say it."""
+    wanted = {
+        "max_tokens": arguments.max_tokens,
+        "temperature": arguments.temperature,
+        "seed": arguments.seed,
+    }
+    return {name: value for name, value in wanted.items() if value is not None}
 
 
 def answer_to(
     connection: Connection, enclave: VerifiedEnclave, turns: list[Turn], arguments: argparse.Namespace
 ) -> str:
     """Stream the answer to the terminal, and return it."""
-    wanted = {
-        "max_tokens": arguments.max_tokens,
-        "temperature": arguments.temperature,
-        "seed": arguments.seed,
-    }
-    parameters = {name: value for name, value in wanted.items() if value is not None}
     model = arguments.model or model_name(enclave.claims.model)
+    return print_answer(connection.chat(model, turns, **parameters_of(arguments)), arguments)
+
+
+def answer_with_receipt(
+    connection: Connection, enclave: VerifiedEnclave, turns: list[Turn], arguments: argparse.Namespace
+) -> str:
+    """The same, with a receipt that is checked and kept. Raises ReceiptError where there is none."""
+    model = arguments.model or model_name(enclave.claims.model)
+    asking = Receipted(connection, chat_request(model, turns, **parameters_of(arguments)))
+    answer = print_answer(asking.texts(), arguments)
+    receipt_command.keep(asking.kept(policy_of(arguments)), answer, arguments.receipt)
+    return answer
+
+
+def print_answer(texts: Iterator[str], arguments: argparse.Namespace) -> str:
+    """Print an answer as it comes, unless a program will read it; the whole of it."""
     pieces: list[str] = []
-    for piece in connection.chat(model, turns, **parameters):
+    for piece in texts:
         pieces.append(piece)
         if not arguments.json:
             terminal.show_piece(piece)
     if not arguments.json:
         terminal.show_piece("\n")
     return "".join(pieces)
-
-
-def _read_line() -> str | None:
-    """The next line that a person types; None at the end of the input."""
-    try:
-        return input("> " if sys.stdin.isatty() else "")
-    except EOFError:
-        return None
 
 
 def refuse(arguments: argparse.Namespace, error: VerificationError) -> int:

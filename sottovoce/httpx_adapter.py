@@ -18,11 +18,12 @@ import httpx
 from sottovoce.async_events import AsyncEvents
 from sottovoce.session import Content, Event, Head
 from sottovoce.transport import Connection
+from wire.receipt import RECEIPT_FIELD
 from wire.session import IDEMPOTENCY_FIELD
 from wire.shaping import SHAPING_FIELD
 
 # What of a program's header means something inside; the rest is about a connection that there is not.
-PASSED_ON: Final = frozenset({"accept", "authorization", IDEMPOTENCY_FIELD, SHAPING_FIELD})
+PASSED_ON: Final = frozenset({"accept", "authorization", IDEMPOTENCY_FIELD, RECEIPT_FIELD, SHAPING_FIELD})
 CONFLICT: Final = 409
 
 

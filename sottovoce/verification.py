@@ -8,7 +8,7 @@ from pathlib import Path
 from attestation.policy import Policy, with_any_machine
 from attestation.results import cmw
 from attestation.verify import VerificationError
-from sottovoce import clouds, results, terminal
+from sottovoce import clouds, results, terminal, trust_command
 from sottovoce.clouds import AzureFiles, GoogleFiles
 from sottovoce.files import OfflineError, UsageError
 from sottovoce.offline import Files, Judgement, judge, nonce, unix_time
@@ -134,11 +134,13 @@ def ask(arguments: argparse.Namespace, files: Files, policy: Policy) -> Judgemen
         )
     with connect(arguments, policy) as connection:
         try:
-            public = connection.verify().evidence
+            public = connection.verify()
             session = connection.open()
         except VerificationError as error:
             return Judgement(error.verdict, None)
-    record = cmw.evidence_document(public.encode())
+    for enclave in (public, session.enclave):  # two fetches have to show the same
+        trust_command.recall(arguments.url, enclave)
+    record = cmw.evidence_document(public.evidence.encode())
     return Judgement(session.enclave.verdict, record, assurance=session.assurance)
 
 

@@ -90,6 +90,15 @@ def running_pair(
         yield Pair(place, enclave_process, host_process, outside, inside)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """What programs of a test remember is not what this user's programs remember."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("data")
+        patch.setenv("XDG_DATA_HOME", str(folder))
+        yield folder
+
+
 @pytest.fixture(scope="session")
 def vendor_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the simulated vendor of this test run keeps its root."""

@@ -15,6 +15,7 @@ bhttp: Binary HTTP, written; offers the two above too
 merkle: the tree under which one hardware report serves many session requests
 strict_json: JSON as protocol documents use it
 session: how a session is asked for, and what is given
+receipt: what an enclave signs about one answer
 padding: how long a message may be seen to be
 shaping: what a stream may be seen to be: frames at a tick, or buckets
 frames: the heads that host and enclave exchange on the link

@@ -10,5 +10,6 @@ embeddings, models: vectors, and what is served
 caller, wanted: who asks, and what is wanted of the engine
 shapes, calls: JSON schemas of answers, and calls of tools in what a model writes
 progress: the engine's reports as pieces of an answer
+account: what a generation was, without its words
 errors: errors as OpenAI's clients know them
 """

@@ -2,8 +2,10 @@
 """What the engine reports of one request, as pieces of its choices."""
 
 from dataclasses import dataclass, field
+from hashlib import sha256
 
 from enclave.api import errors
+from enclave.api.account import Account
 from enclave.api.calls import Call, CallReader, Said
 from enclave.api.wanted import Wanted
 from enclave.engine.protocol import Begun, Finished, FinishReason, Progress, Rejected, Text, TokenLogprob
@@ -53,6 +55,8 @@ class Reading:
     def __init__(self, wanted: Wanted, context_tokens: int) -> None:
         self._wanted, self._context_tokens = wanted, context_tokens
         self._readers = [CallReader(wanted.offered) for _ in range(wanted.choices)]
+        self._said = [sha256() for _ in range(wanted.choices)]
+        self._reasons = [""] * wanted.choices
         self.usage = Usage()
 
     def take(self, report: Progress) -> Piece | None:
@@ -62,17 +66,35 @@ class Reading:
         """
         match report:
             case Text(choice=choice, text=text, logprobs=logprobs):
-                return Piece(choice, tuple(self._readers[choice].receive(text)), logprobs)
+                return self._note(Piece(choice, tuple(self._readers[choice].receive(text)), logprobs))
             case Finished(choice=choice, reason=reason, completion_tokens=count):
                 reader = self._readers[choice]
                 self.usage.completion_tokens += count
                 said = tuple(reader.end())
-                return Piece(choice, said, finish_reason=_finish_reason(reason, called=reader.called))
+                why = _finish_reason(reason, called=reader.called)
+                self._reasons[choice] = why
+                return self._note(Piece(choice, said, finish_reason=why))
             case Begun(prompt_tokens=count, cached_tokens=cached):
                 self.usage.prompt_tokens, self.usage.cached_tokens = count, cached
                 return None
             case Rejected():
                 raise errors.rejected(report, self._context_tokens, self._wanted.params)
+
+    def account(self) -> Account:
+        """What the generation was, when all of its choices have ended."""
+        texts = [said.digest() for said in self._said]
+        return Account(
+            sampling=self._wanted.sampling,
+            max_tokens=self._wanted.max_tokens,
+            prompt_tokens=self.usage.prompt_tokens,
+            completion_tokens=self.usage.completion_tokens,
+            finish=" ".join(self._reasons),
+            text=texts[0] if len(texts) == 1 else sha256(b"".join(texts)).digest(),
+        )
+
+    def _note(self, piece: Piece) -> Piece:
+        self._said[piece.choice].update(piece.text.encode())
+        return piece
 
 
 def _finish_reason(reason: FinishReason, *, called: bool) -> str:

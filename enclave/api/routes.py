@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from enclave.api import chat, completions, embeddings, errors, models, responses
+from enclave.api.account import Account
 from enclave.api.caller import Caller, caller_of
 from enclave.api.chat import ChatAnswer, Envelope
 from enclave.api.completions import CompletionAnswer, parse_completion_request
@@ -37,6 +38,9 @@ class Reply(Protocol):
         self, status: int, content_type: str, content: bytes, *, retry_after_seconds: int = 0
     ) -> None:
         """Send a complete answer."""
+
+    def account(self, account: Account) -> None:
+        """The generation has ended. What follows is the whole answer, or the end of its stream."""
 
     async def begin(self, status: int, content_type: str) -> None:
         """Begin a streamed answer."""
@@ -155,6 +159,7 @@ class Api:
                     await _stream(reading, reports, answer, reply)
                 else:
                     pieces = [piece async for report in reports if (piece := reading.take(report))]
+                    reply.account(reading.account())
                     await reply.whole(200, JSON, answer.whole(pieces, reading.usage))
         except EngineGoneError:
             raise errors.engine_failed() from None
@@ -172,6 +177,7 @@ async def _stream(reading: Reading, reports: AsyncIterator[Progress], answer: An
         # The head is sent, so the error goes into the stream, and the stream ends properly.
         await reply.write(answer.failure(errors.engine_failed()))
     else:
+        reply.account(reading.account())
         await _write(reply, answer.closing(reading.usage))
     await reply.end()
 

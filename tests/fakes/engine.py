@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from enclave.api.account import Account
 from enclave.api.routes import Api
 from enclave.engine.client import Engine
 from enclave.engine.protocol import Command, CommandReader, Embed, Generate, Ready, Report, encode
@@ -27,6 +28,7 @@ class KeptReply:
         self.status, self.content_type, self.retry_after_seconds = 0, "", 0
         self.pieces: list[bytes] = []
         self.ended = False
+        self.accounts: list[Account] = []
 
     async def whole(
         self, status: int, content_type: str, content: bytes, *, retry_after_seconds: int = 0
@@ -36,6 +38,10 @@ class KeptReply:
         self.status, self.content_type, self.retry_after_seconds = status, content_type, retry_after_seconds
         self.pieces.append(content)
         self.ended = True
+
+    def account(self, account: Account) -> None:
+        """Keep what the generation was."""
+        self.accounts.append(account)
 
     async def begin(self, status: int, content_type: str) -> None:
         """Keep the head of a streamed answer."""

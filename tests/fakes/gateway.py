@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from attestation.binding import TeeOctet
 from enclave.api.routes import JSON, Reply
 from enclave.attester import Attester, Identity, ReportSource
@@ -18,6 +20,7 @@ from enclave.front import Front
 from enclave.keys import KeyRing
 from enclave.link import Keys, Link
 from enclave.listener import listening
+from enclave.receipts import Receipts
 from enclave.rotation import Published, Rotation
 from enclave.session import Problem, Request
 from enclave.session_requests import SessionRequests
@@ -254,7 +257,9 @@ def play(
             await rotation.rotate()
             batches = Batches(lambda leaves: attester.attest_leaves(published.attested, leaves), executor)
             session_requests = SessionRequests(keys.sessions, batches, published, RECEIPT_KEY)
-            link = Link(keys, published, Front(hardware.ORIGIN, session_requests, application.answer).answer)
+            receipts = Receipts(Ed25519PrivateKey.generate(), identity, published)
+            front = Front(hardware.ORIGIN, session_requests, application.answer, receipts)
+            link = Link(keys, published, front.answer)
             async with await link.serve(listener):
                 gateway = Gateway(folder / "link", keys, application, rotation)
                 await asyncio.wait_for(_scenario(scenario, gateway), seconds)

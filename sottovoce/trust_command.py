@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`sottovoce trust list|pin|forget`, and what is told when an enclave shows something new."""
+
+import argparse
+import json
+import sys
+import time
+from datetime import UTC, datetime
+
+from rich.text import Text
+
+from attestation.verify import VerifiedEnclave
+from sottovoce import terminal
+from sottovoce.memory import Kind, Notice, Origin, Seen, pin
+from sottovoce.memory_file import Memory, encode
+from sottovoce.trust import model_name, origin
+
+DONE = 0
+
+
+def add_actions(parser: argparse.ArgumentParser) -> None:
+    """Add what can be done with the memory."""
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    listed = actions.add_parser("list", help="show what is remembered")
+    listed.set_defaults(command=run_list)
+    listed.add_argument("url", metavar="URL", nargs="?", default="", help="of this address alone")
+    pinned = actions.add_parser("pin", help="accept no other release from this address")
+    pinned.set_defaults(command=run_pin, json=False)
+    pinned.add_argument("url", metavar="URL")
+    pinned.add_argument("measurement", metavar="MEASUREMENT", help="its beginning, as the list shows it")
+    forgotten = actions.add_parser("forget", help="forget an address, with its pins")
+    forgotten.set_defaults(command=run_forget, json=False)
+    forgotten.add_argument("url", metavar="URL")
+    listed.add_argument("--json", action="store_true", help="print one JSON object, for programs")
+
+
+def recall(url: str, enclave: VerifiedEnclave) -> None:
+    """Remember what an enclave shows, and say what is new. Raises PinnedError and MemoryFileError."""
+    for notice in Memory().meet(origin(url), enclave, int(time.time())):
+        show_notice(notice)
+
+
+def show_notice(notice: Notice) -> None:
+    """One line beside the answer; a warning stands out."""
+    if notice.kind is Kind.FIRST:
+        terminal.notes.print(Text(notice.sentence, "dim"))
+    else:
+        terminal.notes.print(Text(f"WARNING, {notice.kind.value}: {notice.sentence}", "bold yellow"))
+
+
+def run_list(arguments: argparse.Namespace) -> int:
+    """Show what is remembered."""
+    origins = Memory().origins()
+    if arguments.url:
+        address = origin(arguments.url)
+        origins = {address: origins.get(address, Origin())}
+    if arguments.json:
+        sys.stdout.write(json.dumps(json.loads(encode(origins))) + "\n")
+        return DONE
+    for address, known in origins.items():
+        terminal.paper.print(Text(terminal.printable(address), "bold"))
+        for seen in known.releases:
+            terminal.paper.print(Text(line(seen)), soft_wrap=True)
+    return DONE
+
+
+def line(seen: Seen) -> str:
+    """One release for a person."""
+    first, last = _day(seen.first), _day(seen.last)
+    pinned = "  pinned" if seen.pinned else ""
+    model = model_name(bytes.fromhex(seen.what.model))
+    return f"  {seen.what.measurement[:16]}  {model}  {first} to {last}{pinned}"
+
+
+def _day(moment: int) -> str:
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d")
+
+
+def run_pin(arguments: argparse.Namespace) -> int:
+    """Pin a release that was shown."""
+    Memory().change(origin(arguments.url), lambda known: pin(known, arguments.measurement.lower()))
+    return DONE
+
+
+def run_forget(arguments: argparse.Namespace) -> int:
+    """Forget an address."""
+    Memory().forget(origin(arguments.url))
+    return DONE
