@@ -25,9 +25,11 @@ from deploy.local import Place, enclave, enclave_config, free_port, host, is_hea
 from deploy.local import running as program_running
 from models.fetch import fetch
 from models.manifest import find_manifest
-from sottovoce.chat import Turn
+from sottovoce.chat import Turn, chat_request
 from sottovoce.one_time_keys import Assurance
 from sottovoce.opening import Start
+from sottovoce.receipted import Receipted
+from sottovoce.receipts import decode_receipt
 from sottovoce.session import Content
 from sottovoce.transport import Connection
 from sottovoce.trust import choose_policy
@@ -163,7 +165,10 @@ def test_tdx_hardware_with_collateral_of_intel(tdx: Machine, vendors: Vendors) -
         with Connection(tdx.place.url, tdx.policy) as client:
             verdict = client.verify().verdict
             assert (verdict.tee, verdict.simulated, verdict.verified) == (TDX, True, True)
-            assert "".join(client.chat(MODEL, [Turn("user", "What is gravity?")], max_tokens=4))
+            asking = Receipted(client, chat_request(MODEL, [Turn("user", "What is gravity?")], max_tokens=4))
+            assert "".join(asking.texts())
+            receipt = decode_receipt(asking.kept(tdx.policy).receipt).receipt
+            assert receipt.measurement == verdict.measurement
 
 
 def fresh_evidence(place: Place, policy: Policy) -> dict[str, Json]:

@@ -98,6 +98,36 @@ def test_programs_see_a_receipt_as_a_comment_before_the_end_of_a_stream(
     assert judge(data, enclave.evidence.encode(), pair.policy, subject, at=at).proven is not None
 
 
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        ("completions", {"prompt": "The sky is", "max_tokens": 6}),
+        ("completions", {"prompt": "The sky is", "max_tokens": 6, "n": 2}),
+        ("responses", {"input": "Who are you?", "max_output_tokens": 6, "store": False}),
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True])
+def test_every_generated_answer_brings_a_receipt(
+    pair: Pair, connection: Connection, path: str, asked: dict[str, str | int], *, stream: bool
+) -> None:
+    body = asked | {"model": MODEL, "stream": stream}
+    with client(connection) as http:
+        response = http.post(f"{pair.url}/v1/{path}", json=body, headers={RECEIPT_FIELD: "1"})
+    assert response.status_code == 200, response.content
+    comments = [event for event in response.content.split(b"\n\n") if event.startswith(COMMENT)]
+    assert len(comments) == stream
+    shown = comments[0].removeprefix(COMMENT).decode() if stream else response.headers[RECEIPT_FIELD]
+    enclave = connection.verify()
+    subject = Subject(response.request.content, response.content)
+    at = enclave.claims.issued_at
+    said = judge(from_text(shown), enclave.evidence.encode(), pair.policy, subject, at=at).proven
+    assert said is not None
+    assert said.sampling["max_tokens"] == 6
+    assert len(said.finish.split()) == asked.get("n", 1)
+    other = Subject(response.request.content, response.content.replace(b"created", b"creatde"))
+    assert judge(from_text(shown), enclave.evidence.encode(), pair.policy, other, at=at).proven is None
+
+
 def test_errors_bring_no_receipt_and_a_malformed_wish_is_an_error(pair: Pair, connection: Connection) -> None:
     with client(connection) as http:
         models = http.get(f"{pair.url}/v1/models", headers={RECEIPT_FIELD: "1"})
