@@ -48,6 +48,16 @@ ACCEPTED: Final[Mapping[tuple[str, str, str], str]] = MappingProxyType(
             "DEFAULT_CAPACITY: Final = 64",
             "64 becomes 63",
         ): _SIZE_OF_MEMORY,
+        (
+            "attestation.tdx.collateral",
+            "return lists[0]",
+            "0 becomes -1",
+        ): "there is one list, or the line before refuses",
+        (
+            "attestation.tdx.collateral",
+            'return len(text) % 2 == 0 and set(text) <= set("0123456789abcdefABCDEF")',
+            "2 becomes 1",
+        ): "text of odd length is refused as hexadecimal and as base64, with the same exception",
         **{(f"attestation.{module}", line, "False becomes True"): _SHOWN for module, line in _NOT_SHOWN},
     }
 )

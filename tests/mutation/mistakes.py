@@ -114,7 +114,28 @@ def _kind(tree: ast.Module, line: int, function: str) -> Kind:
     if function:
         return Kind.MODULE if function in _run_on_import(tree) else Kind.FUNCTION
     around = [node for node in assignments(tree).body if node.lineno <= line <= (node.end_lineno or 0)]
-    return Kind.TABLE if around else Kind.MODULE
+    named = {node.id for entry in around for node in ast.walk(entry) if isinstance(node, ast.Name)}
+    return Kind.TABLE if around and not named & _kept_by_definitions(tree) else Kind.MODULE
+
+
+def _kept_by_definitions(tree: ast.Module) -> set[str]:
+    """Names whose values classes and functions keep from when they were made: defaults, for one."""
+    kept = list[ast.expr | None]()
+    for node in ast.walk(tree):
+        match node:
+            case ast.FunctionDef(args=arguments, decorator_list=decorators):
+                kept += [*arguments.defaults, *arguments.kw_defaults, *decorators]
+            case ast.ClassDef(body=body):
+                kept += [entry.value for entry in body if isinstance(entry, ast.Assign | ast.AnnAssign)]
+            case _:
+                pass
+    return {
+        name.id
+        for value in kept
+        if value is not None
+        for name in ast.walk(value)
+        if isinstance(name, ast.Name)
+    }
 
 
 def _run_on_import(tree: ast.Module) -> set[str]:

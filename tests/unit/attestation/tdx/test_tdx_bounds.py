@@ -159,6 +159,7 @@ def test_defaults_are_those_that_the_documents_explain() -> None:
     assert POLICY.minimum_evaluation_data_number == 21
     assert POLICY.max_collateral_age_seconds == 31 * 86400
     assert POLICY.clock_skew_seconds == 60
+    assert POLICY.out_of_date_grace_days == 0
     assert POLICY.allowed_attributes == TdAttributes.LASS | TdAttributes.PKS | TdAttributes.KL
 
 

@@ -181,7 +181,15 @@ def test_lists_come_in_several_forms(text: str) -> None:
     assert decode_collateral(with_list(text)) == GOOD_COLLATERAL
 
 
-@pytest.mark.parametrize("text", ["zz", "abc", pem("CERTIFICATE"), pem("X509 CRL", 2), "\u00e4"])
+@pytest.mark.parametrize(
+    ("text", "octets"),
+    [("zzzz", "cf3cf3"), ("0123456789abcdefABCDEF00", "0123456789abcdefabcdef00"), ("", "")],
+)
+def test_what_could_be_hexadecimal_is(text: str, octets: str) -> None:
+    assert decode_collateral(with_list(text)).pck_crl.hex() == octets
+
+
+@pytest.mark.parametrize("text", ["zz", "abc", "QU!JD", pem("CERTIFICATE"), pem("X509 CRL", 2), "\u00e4"])
 def test_other_form_of_a_list_is_refused(text: str) -> None:
     with pytest.raises(CollateralError):
         decode_collateral(with_list(text))
