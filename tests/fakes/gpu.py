@@ -17,6 +17,18 @@ from cryptography.x509.oid import NameOID
 from tests.fakes.hardware import NOW
 
 NAMES = ("Fake GPU root", "Fake GPU identity", "Fake GPU BROM", "Fake GPU firmware")
+USES = (
+    "digital_signature",
+    "content_commitment",
+    "key_encipherment",
+    "data_encipherment",
+    "key_agreement",
+    "key_cert_sign",
+    "crl_sign",
+    "encipher_only",
+    "decipher_only",
+)
+AUTHORITY = ("key_agreement", "key_cert_sign", "crl_sign")
 FIRMWARE = sha384(b"firmware of a fake GPU").digest()
 NONCE = bytes(range(32))
 START, END = datetime.fromtimestamp(NOW - 1000, UTC), datetime.fromtimestamp(NOW + 1000, UTC)
@@ -35,11 +47,16 @@ def spki(name: str) -> bytes:
 
 
 def identity(
-    firmware: bytes = FIRMWARE, version: int = 1, algorithm: str = "0609608648016503040202"
+    firmware: bytes = FIRMWARE,
+    version: int = 1,
+    algorithm: str = "0609608648016503040202",
+    after_digest: bytes = b"",
+    after_identity: bytes = b"",
 ) -> bytes:
     """The extension that says whose firmware a leaf's key belongs to."""
-    digest = bytes.fromhex(algorithm) + b"\x04" + bytes([len(firmware)]) + firmware
+    digest = bytes.fromhex(algorithm) + b"\x04" + bytes([len(firmware)]) + firmware + after_digest
     content = bytes((2, 1, version)) + spki(NAMES[2]) + b"\x30" + bytes([len(digest)]) + digest
+    content += after_identity
     return b"\x30\x81" + bytes([len(content)]) + content
 
 
@@ -49,7 +66,7 @@ class ChainFields:
 
     extension: bytes | None = None
     leaf_is_authority: bool = False
-    leaf_signs: bool = True
+    leaf_uses: tuple[str, ...] = ("digital_signature",)
     signer: str = NAMES[2]
     authority: bool = True
 
@@ -72,7 +89,7 @@ def _certificate(name: str, issuer: str, fields: ChainFields) -> bytes:
         .serial_number(7)
         .not_valid_before(START)
         .not_valid_after(END)
-        .add_extension(_usage(signs=leaf and fields.leaf_signs), critical=True)
+        .add_extension(_usage(fields.leaf_uses if leaf else AUTHORITY), critical=True)
     )
     authority = fields.leaf_is_authority if leaf else fields.authority or name == NAMES[0]
     if authority:
@@ -92,18 +109,8 @@ def _name(text: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
 
 
-def _usage(*, signs: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=signs,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=not signs,
-        key_cert_sign=not signs,
-        crl_sign=not signs,
-        encipher_only=False,
-        decipher_only=False,
-    )
+def _usage(uses: tuple[str, ...]) -> x509.KeyUsage:
+    return x509.KeyUsage(**{name: name in uses for name in USES})
 
 
 def opaque(firmware: bytes = FIRMWARE) -> bytes:

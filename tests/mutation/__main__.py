@@ -22,7 +22,7 @@ from _pytest.runner import runtestprotocol
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.mutation.accepted import ACCEPTED
-from tests.mutation.mistakes import Mistake, mistakes
+from tests.mutation.mistakes import Kind, Mistake, mistakes
 from tests.mutation.trial import Keys, memories, noticed
 
 DECIDING: Final = (
@@ -108,7 +108,9 @@ class Runner:
     ) -> None:
         lines = [line for line in reached if line <= mistake.line]
         names = (
-            reached[max(lines)] if mistake.function and lines else self._of_tables.union(*reached.values())
+            reached[max(lines)]
+            if mistake.kind is Kind.FUNCTION and lines
+            else self._of_tables.union(*reached.values())
         )
         tests = self._quickest([item for item in items if item.nodeid in names])
         self.count += 1

@@ -7,6 +7,23 @@ from typing import Final
 
 _SAME_LENGTH: Final = "both have one component for each of 16 places, by the parsers that made them"
 _SIZE_OF_MEMORY: Final = "how much is remembered changes no verdict"
+_SHOWN: Final = "how a part of the evidence is shown decides nothing, and none of it is secret"
+_FIELD: Final = "field(repr=False)"
+_NOT_SHOWN: Final = (
+    ("azure.checks", f"hcl_blob: bytes = {_FIELD}"),
+    ("azure.checks", f"quote: bytes = {_FIELD}"),
+    ("azure.checks", f"signature: tpm.Signature = {_FIELD}"),
+    ("azure.checks", 'td_quote: bytes = field(default=b"", repr=False)'),
+    ("azure.checks", f"evidence: bytes = {_FIELD}"),
+    ("tdx.collateral", f"tcb_info: bytes = {_FIELD}"),
+    ("tdx.collateral", f"tcb_info_chain: tuple[bytes, ...] = {_FIELD}"),
+    ("tdx.collateral", f"qe_identity: bytes = {_FIELD}"),
+    ("tdx.collateral", f"qe_identity_chain: tuple[bytes, ...] = {_FIELD}"),
+    ("tdx.collateral", f"pck_crl: bytes = {_FIELD}"),
+    ("tdx.collateral", f"pck_crl_chain: tuple[bytes, ...] = {_FIELD}"),
+    ("tdx.collateral", f"root_crl: bytes = {_FIELD}"),
+    ("snp.certificates", f"key: ec.EllipticCurvePublicKey = {_FIELD}"),
+)
 
 ACCEPTED: Final[Mapping[tuple[str, str, str], str]] = MappingProxyType(
     {
@@ -32,9 +49,15 @@ ACCEPTED: Final[Mapping[tuple[str, str, str], str]] = MappingProxyType(
             "64 becomes 63",
         ): _SIZE_OF_MEMORY,
         (
-            "attestation.snp.certificates",
-            "key: ec.EllipticCurvePublicKey = field(repr=False)",
-            "False becomes True",
-        ): "the key is public, and how a value is shown decides nothing",
+            "attestation.tdx.collateral",
+            "return lists[0]",
+            "0 becomes -1",
+        ): "there is one list, or the line before refuses",
+        (
+            "attestation.tdx.collateral",
+            'return len(text) % 2 == 0 and set(text) <= set("0123456789abcdefABCDEF")',
+            "2 becomes 1",
+        ): "text of odd length is refused as hexadecimal and as base64, with the same exception",
+        **{(f"attestation.{module}", line, "False becomes True"): _SHOWN for module, line in _NOT_SHOWN},
     }
 )

@@ -41,7 +41,7 @@ class Kind(Enum):
 
     FUNCTION = "the code of a function"
     TABLE = "what the module assigns"
-    MODULE = "the module, and whatever was imported after it"
+    MODULE = "the module, and whatever was imported after it: classes, and functions that make its tables"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +112,47 @@ def assignments(tree: ast.Module) -> ast.Module:
 
 def _kind(tree: ast.Module, line: int, function: str) -> Kind:
     if function:
-        return Kind.FUNCTION
+        return Kind.MODULE if function in _run_on_import(tree) else Kind.FUNCTION
     around = [node for node in assignments(tree).body if node.lineno <= line <= (node.end_lineno or 0)]
-    return Kind.TABLE if around else Kind.MODULE
+    named = {node.id for entry in around for node in ast.walk(entry) if isinstance(node, ast.Name)}
+    return Kind.TABLE if around and not named & _kept_by_definitions(tree) else Kind.MODULE
+
+
+def _kept_by_definitions(tree: ast.Module) -> set[str]:
+    """Names whose values classes and functions keep from when they were made: defaults, for one."""
+    kept = list[ast.expr | None]()
+    for node in ast.walk(tree):
+        match node:
+            case ast.FunctionDef(args=arguments, decorator_list=decorators):
+                kept += [*arguments.defaults, *arguments.kw_defaults, *decorators]
+            case ast.ClassDef(body=body):
+                kept += [entry.value for entry in body if isinstance(entry, ast.Assign | ast.AnnAssign)]
+            case _:
+                pass
+    return {
+        name.id
+        for value in kept
+        if value is not None
+        for name in ast.walk(value)
+        if isinstance(name, ast.Name)
+    }
+
+
+def _run_on_import(tree: ast.Module) -> set[str]:
+    """The functions whose results the module keeps: other code in them would come too late."""
+    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    called = set[str]()
+    new = _called(assignments(tree)) & functions.keys()
+    while new:
+        called |= new
+        new = set[str]().union(*(_called(functions[name]) for name in new)) & functions.keys() - called
+    return called
+
+
+def _called(tree: ast.AST) -> set[str]:
+    """The names that are called as functions."""
+    calls = (node.func for node in ast.walk(tree) if isinstance(node, ast.Call))
+    return {function.id for function in calls if isinstance(function, ast.Name)}
 
 
 def _visits(parent: ast.AST, scope: str, function: str) -> Iterator[_Visit]:

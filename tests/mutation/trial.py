@@ -88,12 +88,21 @@ def _with_table(mistake: Mistake, tests: Sequence[pytest.Item], _keys: "Keys") -
     """Assign anew, here and wherever something was made of what this module assigns."""
     names = _assign(sys.modules[_module_name(mistake.path)], mistake.code)
     for module in own_modules("attestation"):
-        imported = [name for name, (old, _) in names.items() if vars(module).get(name) is old]
+        same = {name for name, (old, _) in names.items() if vars(module).get(name) is old}
+        if not same:
+            continue
+        table = assignments(ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8")))
+        imported = same - _assigned(table)  # equal small numbers are one, whoever named them
         if imported:
             vars(module).update({name: names[name][1] for name in imported})
-            tree = ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8"))
-            names |= _assign(module, compile(assignments(tree), str(module.__file__), "exec"))
+            names |= _assign(module, compile(table, str(module.__file__), "exec"))
     return _run(tests)
+
+
+def _assigned(table: ast.Module) -> set[str]:
+    """The names that a module gives itself."""
+    stored = (node for node in ast.walk(table) if isinstance(node, ast.Name))
+    return {node.id for node in stored if isinstance(node.ctx, ast.Store)}
 
 
 def _assign(module: ModuleType, code: CodeType) -> dict[str, tuple[object, object]]:

@@ -24,7 +24,8 @@ from attestation.azure.tpm import (
     selected,
 )
 from attestation.evidence import Json
-from attestation.verdict import Check
+from attestation.snp.case import NotCompared
+from attestation.verdict import Check, Decision
 from tests.fakes import azure
 from tests.fakes.azure import (
     NONCE,
@@ -70,14 +71,41 @@ def test_signature_of_the_other_scheme_fails() -> None:
 
 FAILED = PASSED._replace(name="trust anchor", ok=False)
 UNMADE = PASSED._replace(name="revocation", ok=False, evaluated=False)
+WAIVED = UNMADE._replace(waived=True)
 
 
-@pytest.mark.parametrize("checks", [(FAILED,), (PASSED, UNMADE)])
+@pytest.mark.parametrize("checks", [(FAILED,), (PASSED, UNMADE), (WAIVED, FAILED)])
 def test_failed_checks_of_the_hardware_fail_here(checks: tuple[Check, ...]) -> None:
     good = snp_expected()
     bad = replace(good, hardware=HardwareChecks(good.hardware.evidence, checks))
     (check,) = (check for check in appraise_azure(SNP, bad) if not check.ok)
     assert (check.name, check.found) == ("hardware signature", f"failed checks: {checks[-1].name}")
+
+
+def waived(checks: tuple[Check, ...]) -> set[str]:
+    assert all(not check.ok and not check.evaluated for check in checks if check.waived)
+    return {check.name for check in checks if check.waived}
+
+
+@pytest.mark.parametrize("checks", [(WAIVED,), (PASSED, WAIVED)])
+def test_what_was_waived_of_the_hardware_is_waived_here(checks: tuple[Check, ...]) -> None:
+    good = snp_expected()
+    found = appraise_azure(SNP, replace(good, hardware=HardwareChecks(good.hardware.evidence, checks)))
+    assert failures(found) == waived(found) == {"hardware signature"}
+
+
+def test_what_nobody_compares_is_waived() -> None:
+    nothing = replace(snp_expected(), nonce=NotCompared.NOT_COMPARED, user_data=NotCompared.NOT_COMPARED)
+    found = appraise_azure(SNP, nothing)
+    assert failures(found) == waived(found) == {"tpm quote nonce", "user data"}
+
+
+def test_each_failure_says_what_it_is_about() -> None:
+    """Other registers are another guest; everything else that fails is nothing to trust."""
+    for evidence, wanted in ((SNP, snp_expected()), (tdx(), azure.expected(tdx().td_quote))):
+        decisions = {check.name: check.decision for check in appraise_azure(evidence, wanted)}
+        assert decisions.pop("guest measurements") is Decision.WRONG_MEASUREMENT
+        assert set(decisions.values()) == {Decision.UNTRUSTED}
 
 
 def test_checks_of_another_report_do_not_count() -> None:

@@ -7,6 +7,7 @@ from hashlib import sha384
 import pytest
 
 from attestation.azure.gce import GoogleFacts, HostRecord, Instance, InstanceError, appraise_google
+from attestation.verdict import Decision
 from tests.fakes.azure import failures, not_made
 
 INSTANCE = Instance(12345, "europe-west4-a", 67890)
@@ -57,9 +58,25 @@ def test_record_of_another_form_or_host_fails(record: HostRecord) -> None:
     assert failures(appraise_google(replace(GOOD, record=record))) == {"google host record"}
 
 
-def test_unknown_processor_has_no_record() -> None:
-    nobody = replace(GOOD, ppid=b"", record=HostRecord(b"", RECORD))
+def test_record_has_a_greatest_size() -> None:
+    for size, names in ((16 * 1024, set[str]()), (16 * 1024 + 1, {"google host record"})):
+        record = HostRecord(PPID, RECORD.ljust(size))
+        assert failures(appraise_google(replace(GOOD, record=record))) == names
+
+
+def test_failures_are_about_the_platform() -> None:
+    assert {check.decision for check in appraise_google(GOOD)} == {Decision.WRONG_PLATFORM}
+
+
+@pytest.mark.parametrize("ppid", [b"", PPID[:-1], PPID + b"\0"])
+def test_unknown_processor_has_no_record(ppid: bytes) -> None:
+    nobody = replace(GOOD, ppid=ppid, record=HostRecord(ppid, RECORD))
     assert failures(appraise_google(nobody)) == {"google host record"}
+
+
+@pytest.mark.parametrize("number", [1, 2**64 - 1])
+def test_numbers_have_64_bits(number: int) -> None:
+    assert Instance(number, "a", number).owner() != INSTANCE.owner()
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@
 import base64
 import json
 import struct
+from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
 
@@ -12,12 +13,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from attestation import binding
+from attestation.nvidia.certificates import check_issued, parse_chain
 from attestation.nvidia.checks import RULES, verify_gpu_report
 from attestation.nvidia.measurements import GpuReportError, parse_report
+from attestation.nvidia.p384 import parse_certificate
 from attestation.nvidia.payload import PayloadError, decode_payload
 from attestation.snp.case import NotCompared
 from attestation.verdict import Outcome, VendorRoot, Verdict
-from tests.fakes.gpu import FIRMWARE, NAMES, NONCE, ChainFields, ReportFields, chain, identity, opaque, spki
+from attestation.x509 import CertificateError
+from tests.fakes.gpu import (
+    AUTHORITY,
+    FIRMWARE,
+    NAMES,
+    NONCE,
+    ChainFields,
+    ReportFields,
+    chain,
+    identity,
+    opaque,
+    spki,
+)
 from tests.fakes.hardware import NOW
 
 ROOTS = frozenset({sha256(spki(NAMES[0])).digest()})
@@ -59,36 +74,105 @@ def test_nonce_that_nobody_compares_is_waived() -> None:
 
 
 @pytest.mark.parametrize(
-    ("verdict", "names"),
+    ("judged", "names"),
     [
-        (judge(roots=frozenset()), {"trust anchor"}),
-        (judge(nonce=bytes(32)), {"gpu nonce"}),
-        (judge(now=NOW + 10_000), {"certificate validity"}),
-        (judge(now=NOW - 10_000), {"certificate validity"}),
-        (judge(replace(ReportFields(), signer=NAMES[2]).encode()), {"gpu report signature"}),
-        (judge(replace(ReportFields(), opaque=opaque(bytes(48))).encode()), {"gpu firmware"}),
-        (judge(certificates=chain()[:1] + chain()[2:]), {"certificate chain"}),
-        (judge(certificates=chain(ChainFields(signer=NAMES[1]))), {"certificate chain"}),
-        (judge(certificates=chain(ChainFields(authority=False))), {"certificate chain"}),
-        (judge(certificates=chain()[:2]), {"certificate chain", "trust anchor"}),
-        (judge(certificates=chain(ChainFields(extension=b""))), {"certificate chain"}),
-        (judge(certificates=chain(ChainFields(leaf_is_authority=True))), {"certificate chain"}),
-        (judge(certificates=chain(ChainFields(leaf_signs=False))), {"certificate chain"}),
-        (judge(certificates=chain(ChainFields(extension=identity(version=2)))), {"certificate chain"}),
-        (judge(certificates=chain(ChainFields(extension=identity(bytes(32))))), {"certificate chain"}),
-        (judge(certificates=chain(ChainFields(extension=b"\x30\x00"))), {"certificate chain"}),
+        (lambda: judge(roots=frozenset()), {"trust anchor"}),
+        (lambda: judge(nonce=bytes(32)), {"gpu nonce"}),
+        (lambda: judge(now=NOW + 10_000), {"certificate validity"}),
+        (lambda: judge(now=NOW - 10_000), {"certificate validity"}),
+        (lambda: judge(replace(ReportFields(), signer=NAMES[2]).encode()), {"gpu report signature"}),
+        (lambda: judge(replace(ReportFields(), opaque=opaque(bytes(48))).encode()), {"gpu firmware"}),
+        (lambda: judge(certificates=chain()[:1] + chain()[2:]), {"certificate chain"}),
+        (lambda: judge(certificates=chain(ChainFields(signer=NAMES[1]))), {"certificate chain"}),
+        (lambda: judge(certificates=chain(ChainFields(authority=False))), {"certificate chain"}),
+        (lambda: judge(certificates=chain()[:2]), {"certificate chain", "trust anchor"}),
+        (lambda: judge(certificates=chain(ChainFields(extension=b""))), {"certificate chain"}),
+        (lambda: judge(certificates=chain(ChainFields(leaf_is_authority=True))), {"certificate chain"}),
+        (lambda: judge(certificates=chain(ChainFields(leaf_uses=AUTHORITY))), {"certificate chain"}),
         (
-            judge(certificates=chain(ChainFields(extension=identity(algorithm="0609608648016503040201")))),
+            lambda: judge(certificates=chain(ChainFields(extension=identity(version=2)))),
             {"certificate chain"},
         ),
-        (judge(certificates=chain()[:1]), {"certificate chain"}),
-        (judge(certificates=(b"rubbish", *chain()[1:])), {"certificate chain"}),
-        (judge(b"rubbish"), {"gpu report structure"}),
+        (
+            lambda: judge(certificates=chain(ChainFields(extension=identity(bytes(32))))),
+            {"certificate chain"},
+        ),
+        (lambda: judge(certificates=chain(ChainFields(extension=b"\x30\x00"))), {"certificate chain"}),
+        (
+            lambda: judge(
+                certificates=chain(ChainFields(extension=identity(algorithm="0609608648016503040201")))
+            ),
+            {"certificate chain"},
+        ),
+        (lambda: judge(certificates=chain()[:1]), {"certificate chain"}),
+        (lambda: judge(certificates=(b"rubbish", *chain()[1:])), {"certificate chain"}),
+        (lambda: judge(b"rubbish"), {"gpu report structure"}),
     ],
 )
-def test_defect_fails_its_own_check(verdict: Verdict, names: set[str]) -> None:
+def test_defect_fails_its_own_check(judged: Callable[[], Verdict], names: set[str]) -> None:
+    verdict = judged()
     assert failed(verdict) == names
     assert verdict.refused
+
+
+def test_certificates_are_valid_from_their_first_second_to_their_last() -> None:
+    found = [failed(judge(now=now)) for now in (NOW - 1001, NOW - 1000, NOW + 1000, NOW + 1001)]
+    assert found == [{"certificate validity"}, set(), set(), {"certificate validity"}]
+
+
+def test_what_cannot_be_read_is_not_waived_either() -> None:
+    """Waiving is for what was there to judge: a chain for revocation, a report for the measurements."""
+    assert waived(judge(b"rubbish")) == {"revocation"}
+    assert waived(judge(certificates=chain()[:1])) == {"gpu measurements"}
+
+
+def test_proven_chain_has_a_root_though_nothing_else_passes() -> None:
+    verdict = judge(b"rubbish", now=NOW + 10_000)
+    assert {check.name for check in verdict.checks if check.ok} == {"certificate chain", "trust anchor"}
+    assert verdict.vendor_root is VendorRoot.SIMULATED
+
+
+def test_chain_has_two_to_five_certificates() -> None:
+    leaf, *authorities = (parse_certificate(each) for each in chain())
+    root = chain()[-1]
+    for count in (2, 5):
+        encoded = (chain()[0], *(root for _ in range(count - 1)))
+        assert parse_chain(encoded).certificates == (leaf, *(authorities[-1:] * (count - 1)))
+    for count in (1, 6):
+        with pytest.raises(CertificateError, match=f"expected 2 to 5 certificates, found {count}"):
+            parse_chain((chain()[0], *(root for _ in range(count - 1))))
+
+
+@pytest.mark.parametrize(
+    "uses", [(), ("key_agreement", "encipher_only"), ("key_agreement", "decipher_only")], ids=str
+)
+def test_key_of_firmware_is_for_signatures(uses: tuple[str, ...]) -> None:
+    """The bits beside that of signatures, in the first and in the second byte, are none."""
+    with pytest.raises(CertificateError, match="expected a key for signatures"):
+        parse_chain(chain(ChainFields(leaf_uses=uses)))
+    more = ("digital_signature", *uses)
+    assert parse_chain(chain(ChainFields(leaf_uses=more))).firmware_id == FIRMWARE
+
+
+@pytest.mark.parametrize(
+    "extension",
+    [identity(after_digest=b"\x05\x00"), identity(after_identity=b"\x05\x00")],
+    ids=["digest", "identity"],
+)
+def test_nothing_follows_the_identity_of_firmware(extension: bytes) -> None:
+    with pytest.raises(CertificateError, match="Fake GPU firmware"):
+        parse_chain(chain(ChainFields(extension=extension)))
+
+
+def test_issuer_is_the_named_authority() -> None:
+    leaf, brom, device, root = (parse_certificate(each) for each in chain())
+    check_issued(leaf, brom)
+    check_issued(root, root)
+    with pytest.raises(CertificateError, match="was issued by Fake GPU BROM, and Fake GPU identity follows"):
+        check_issued(leaf, device)
+    (_, plain, _, _) = (parse_certificate(each) for each in chain(ChainFields(authority=False)))
+    with pytest.raises(CertificateError, match="authority"):
+        check_issued(leaf, plain)
 
 
 def test_chain_that_is_not_proven_has_no_root() -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from attestation.simulated.intel import TdxSetting
+from attestation.simulated.window import Window
 from attestation.tdx.certificates import parse_chain
 from attestation.tdx.collateral import parse_qe_identity, parse_tcb_info
 from attestation.tdx.p256 import parse_certificate, parse_revocation_list
@@ -30,6 +31,7 @@ QUOTE, COLLATERAL = quote_of(GOOD), collateral_of(GOOD)
 # Nothing but the bound in question ends where it is looked at.
 PATIENT = replace(POLICY, max_collateral_age_seconds=1 << 40)
 SKEW = POLICY.clock_skew_seconds
+FRESH = Window(start_days=0)
 
 
 def passes(name: str, now: int, policy: TdxPolicy = PATIENT) -> bool:
@@ -66,6 +68,19 @@ def windows() -> list[tuple[str, int, int]]:
 def test_first_and_last_second(name: str, first: int, last: int) -> None:
     found = [passes(name, now) for now in (first - 1, first, NOW, last, last + 1)]
     assert found == [False, True, True, True, False]
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [replace(GOOD, root_crl_window=FRESH), replace(GOOD, pck_crl_window=FRESH)],
+    ids=["root", "pck"],
+)
+def test_revocation_is_known_from_the_list_that_began_later(setting: TdxSetting) -> None:
+    """One list is of this very second, the other a day older."""
+    statements = collateral_of(setting)
+    for now, good in ((NOW, True), (NOW - SKEW, True), (NOW - SKEW - 1, False)):
+        checks, _ = appraise_quote(QUOTE, statements, PATIENT, ROOTS, REPORT_DATA, now)
+        assert next(check.ok for check in checks if check.name == "revocation list age") is good
 
 
 def test_collateral_has_an_age() -> None:
@@ -144,6 +159,7 @@ def test_defaults_are_those_that_the_documents_explain() -> None:
     assert POLICY.minimum_evaluation_data_number == 21
     assert POLICY.max_collateral_age_seconds == 31 * 86400
     assert POLICY.clock_skew_seconds == 60
+    assert POLICY.out_of_date_grace_days == 0
     assert POLICY.allowed_attributes == TdAttributes.LASS | TdAttributes.PKS | TdAttributes.KL
 
 

@@ -76,7 +76,11 @@ def test_statuses_that_follow_from_comparing_are_not_stated(status: TcbStatus) -
     [
         (b'"id":"TDX"', b'"id":"SGX"', "expected id TDX, found SGX"),
         (b'"version":3', b'"version":2', "expected version 3, found 2"),
+        (b'"version":3', b'"version":255', "expected version 3, found 255"),
+        (b'"version":3', b'"version":256', "number up to 255"),
         (b'"tcbType":0', b'"tcbType":1', "expected tcbType 0, found 1"),
+        (b'"tcbType":0', b'"tcbType":255', "expected tcbType 0, found 255"),
+        (b'"tcbType":0', b'"tcbType":256', "number up to 255"),
         (b'"tcbType":0', b'"tcbType":0,"more":1', "unknown members more"),
         (b'"tcbType":0', b'"tcbType":0,"tcbType":0', "each name once"),
         (b'"pceId":"0000"', b'"pceId":"00"', "4 hexadecimal digits"),
@@ -92,6 +96,11 @@ def test_statuses_that_follow_from_comparing_are_not_stated(status: TcbStatus) -
         (b'"tcbStatus":"SWHardeningNeeded"', b'"tcbStatus":"TDRelaunchAdvised"', "'TDRelaunchAdvised'"),
         (b'"advisoryIDs":["', b'"advisoryIDs":[1,"', "list of texts"),
         (b'"tdxModule":{', b'"tdxModule":{"more":1,', "unknown members more"),
+        (b'"tcbStatus":"UpToDate"', b'"tcbStatus":"UpToDate","more":1', "unknown members more"),
+        (b'"SWHardeningNeeded"', b'"SWHardeningNeeded","more":1', "unknown members more"),
+        (b'DataNumber":21', b'DataNumber":4294967296', "number up to 4294967295"),
+        (b'"isvsvn":5', b'"isvsvn":65536', "number up to 65535"),
+        (b'"pcesvn":13', b'"pcesvn":65536', "number up to 65535"),
     ],
 )
 def test_other_tcb_info_is_refused(old: bytes, new: bytes, words: str) -> None:
@@ -117,6 +126,9 @@ def test_first_tcb_info_named_no_modules() -> None:
     [
         (b'"id":"TD_QE"', b'"id":"QE"', "expected id TD_QE, found QE"),
         (b'"version":2', b'"version":1', "expected version 2, found 1"),
+        (b'"version":2', b'"version":255', "expected version 2, found 255"),
+        (b'"version":2', b'"version":256', "number up to 255"),
+        (b'DataNumber":21', b'DataNumber":4294967296', "number up to 4294967295"),
         (b'"isvprodid":2', b'"isvprodid":65536', "number up to 65535"),
         (b'"isvprodid":2', b'"isvprodid":2,"more":1', "unknown members more"),
     ],
@@ -124,6 +136,20 @@ def test_first_tcb_info_named_no_modules() -> None:
 def test_other_identity_is_refused(old: bytes, new: bytes, words: str) -> None:
     with pytest.raises(CollateralError, match=words):
         parse_qe_identity(identity(changed(IDENTITY, old, new)))
+
+
+def test_numbers_use_all_their_bits() -> None:
+    of_platform = changed(INFO, b'DataNumber":21', b'DataNumber":4294967295')
+    of_platform = changed(of_platform, b'"isvsvn":5', b'"isvsvn":65535')
+    of_platform = changed(of_platform, b'"pcesvn":13', b'"pcesvn":65535')
+    read = parse_tcb_info(info(of_platform))
+    assert read.evaluation_data_number == 0xFFFFFFFF
+    assert read.module_identities["TDX_01"].levels[0].isvsvn == 0xFFFF
+    assert read.levels[0].pcesvn == 0xFFFF
+    of_enclave = changed(IDENTITY, b'DataNumber":21', b'DataNumber":4294967295')
+    of_enclave = changed(of_enclave, b'"isvprodid":2', b'"isvprodid":65535')
+    identified = parse_qe_identity(identity(of_enclave))
+    assert (identified.evaluation_data_number, identified.isvprodid) == (0xFFFFFFFF, 0xFFFF)
 
 
 def test_collateral_keeps_the_signed_bytes() -> None:
@@ -155,7 +181,15 @@ def test_lists_come_in_several_forms(text: str) -> None:
     assert decode_collateral(with_list(text)) == GOOD_COLLATERAL
 
 
-@pytest.mark.parametrize("text", ["zz", "abc", pem("CERTIFICATE"), pem("X509 CRL", 2), "\u00e4"])
+@pytest.mark.parametrize(
+    ("text", "octets"),
+    [("zzzz", "cf3cf3"), ("0123456789abcdefABCDEF00", "0123456789abcdefabcdef00"), ("", "")],
+)
+def test_what_could_be_hexadecimal_is(text: str, octets: str) -> None:
+    assert decode_collateral(with_list(text)).pck_crl.hex() == octets
+
+
+@pytest.mark.parametrize("text", ["zz", "abc", "QU!JD", pem("CERTIFICATE"), pem("X509 CRL", 2), "\u00e4"])
 def test_other_form_of_a_list_is_refused(text: str) -> None:
     with pytest.raises(CollateralError):
         decode_collateral(with_list(text))

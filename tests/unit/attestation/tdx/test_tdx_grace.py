@@ -103,6 +103,23 @@ def test_old_quoting_enclave_is_tolerated_as_long(isvsvn: int) -> None:
     assert failures(setting, tolerating(DAYS + 1)) == set()
 
 
+@pytest.mark.parametrize(
+    ("platform_superseded", "first"),
+    [("2026-06-13T00:00:00Z", "2026-05-13"), ("2026-04-13T00:00:00Z", "2026-04-13")],
+)
+def test_the_part_that_was_superseded_first_begins_the_grace(platform_superseded: str, first: str) -> None:
+    """Platform and quoting enclave are old; what replaced the enclave is of 2026-05-13."""
+    setting = replace(dated(platform_superseded), qe=QeFields(svn=6))
+    _, result = appraise_quote(quote_of(setting), collateral_of(setting), POLICY, ROOTS, REPORT_DATA, NOW)
+    assert result is not None
+    assert result.outdated is not None
+    start = int(datetime.fromisoformat(f"{first}T00:00:00+00:00").timestamp())
+    assert result.outdated.superseded_at == start
+    days = (NOW - start) // DAY
+    assert failures(setting, tolerating(days)) == {"quoting enclave level", "tcb status"}
+    assert failures(setting, tolerating(days + 1)) == set()
+
+
 def test_advisories_of_parts_that_are_not_old_are_not_tolerated() -> None:
     """The quoting enclave is old, and the platform has an advisory of its own."""
     levels = (replace(LEVELS[0], advisories=("INTEL-SA-00001",)), *LEVELS[1:])
