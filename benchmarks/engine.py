@@ -28,12 +28,15 @@ from models.fetch import fetch
 from models.manifest import find_manifest
 from sottovoce.transport import Connection
 from sottovoce.trust import choose_policy
+from wire.shaping import parse_shaping
 
 CONTEXT_TOKENS = 1280
 OURS, LLAMA_SERVER, LLAMA_CPP_SERVER = "sottovoce", "llama-server", "llama_cpp.server"
 # The tokens with which this model ends an answer.
 ENDINGS = {"0": -100.0, "2": -100.0}
 START_SECONDS = 120.0
+# llama-server closes a connection that is idle without a word, and a request on it would be lost.
+ONE_REQUEST_EACH = httpx.Limits(max_keepalive_connections=0)
 Rows = dict[str, dict[str, list[dict[str, float]]]]
 
 
@@ -46,6 +49,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--slots", type=int, default=32, metavar="N", help="of every server")
     parser.add_argument("--streams", default="1,4,8,16,32", metavar="N,...", help="of the uniform part")
     parser.add_argument("--parts", default="uniform,ragged,long", metavar="NAME,...")
+    parser.add_argument("--shaping", default="off", metavar="VALUE", help="of our answers, off by default")
     parser.add_argument("--peer-python", type=Path, metavar="FILE", help="runs llama_cpp.server")
     return parser.parse_args()
 
@@ -61,7 +65,7 @@ def ours(folder: Path, options: argparse.Namespace) -> Generator[tuple[Target, l
     )
     with enclave(place, extra=engine) as inside, host(place) as outside:
         policy = choose_policy(place.url, file=place.policy, simulated=True)
-        with Connection(place.url, policy) as connection:
+        with Connection(place.url, policy, shaping=parse_shaping(options.shaping)) as connection:
             connection.verify()
             yield Ours(OURS, connection, DEFAULT_MODEL, ENDINGS), [inside.pid, outside.pid]
 
@@ -73,7 +77,9 @@ def peer(
     """A running server in clear."""
     with (
         running(name, command, folder, folder / f"{name}.log") as process,
-        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=600, trust_env=False) as http,
+        httpx.Client(
+            base_url=f"http://127.0.0.1:{port}", timeout=600, trust_env=False, limits=ONE_REQUEST_EACH
+        ) as http,
     ):
         wait_until_answering(http, process)
         yield Peer(name, http, DEFAULT_MODEL, extra), [process.pid]
