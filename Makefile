@@ -55,6 +55,7 @@ lock: ## pin the newest allowed release of every dependency, by digest
 	$(LOCK) --upgrade --group enclave -o requirements/enclave.txt
 	$(LOCK) --upgrade pyproject.toml --group dev $(WITHOUT) -o requirements/dev.txt
 	$(LOCK) --upgrade --group build -o requirements/build.txt
+	$(LOCK) --upgrade --group peers -o requirements/peers.txt
 
 clean: ## remove the environment; what was compiled stays in the user's cache
 	rm -rf .venv tests/conformance/node_modules

@@ -30,12 +30,13 @@ class StartError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where one pair of enclave and host lives, and where the simulated vendor keeps its root."""
+    """Where a pair of enclave and host lives, what it serves, and where the simulated vendor has its root."""
 
     folder: Path
     vendor: Path
     port: int
     audience: str
+    model: str = DEFAULT_MODEL
 
     @property
     def url(self) -> str:
@@ -109,7 +110,7 @@ deployment = "local"
 {tee or simulated}
 
 [model]
-name = "{DEFAULT_MODEL}"
+name = "{place.model}"
 weights = "{weights}"
 
 {extra}"""
@@ -127,7 +128,7 @@ def enclave(
 ) -> Generator[subprocess.Popen[bytes]]:
     """A running enclave. `program` is the module that runs it, with its arguments. Raises StartError."""
     write_policy(place)
-    weights = fetch(find_manifest(DEFAULT_MODEL))
+    weights = fetch(find_manifest(place.model))
     config = place.folder / "enclave.toml"
     text = enclave_config(place, weights, link=link, settings=settings, extra=extra, tee=tee)
     config.write_text(text, encoding="utf-8")

@@ -6,8 +6,8 @@ slot while its prompt is decoded in chunks, then generates. Rules:
 
 1. A free slot goes to the identity that holds fewest, then to the one that was served least, then to who came
    first. Every fourth slot goes to who has waited longest, so that nobody waits for ever.
-2. Chunks go to the identity that was served least, counted in tokens. A prompt that has been begun goes on until
-   it leads by two chunks: prompts are complete one after another, and not all at the end.
+2. Chunks go to the identity that was served least, counted in tokens. A prompt that has been begun goes on
+   until it leads by two chunks: prompts are complete one after another, and not all at the end.
 3. Between two steps of those who generate lies one chunk; more only where several fit into the budget.
 4. Those who generate hold the first slots without a hole (engine.md 3.1).
 5. Where too many requests wait, the newest request of the identity with most of them gives way.
