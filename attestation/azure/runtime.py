@@ -15,7 +15,7 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from attestation.evidence import Json
+from wire.strict_json import Json
 
 ATTESTATION_KEY: Final = "HCLAkPub"
 USER_DATA_SIZE: Final = 64
