@@ -29,13 +29,20 @@ def decode_any_object(data: bytes) -> dict[str, Json]:
     """Read an object whose names are looked at later, and nothing around it. Raises StrictJsonError."""
     if data[:1] != b"{" or data[-1:] != b"}":
         raise StrictJsonError("expected a JSON object and nothing around it")
+    value = decode_value(data)
+    assert isinstance(value, dict)  # nothing else begins and ends like this
+    return value
+
+
+def decode_value(data: bytes) -> Json:
+    """Read any JSON, with each name of an object once. Raises StrictJsonError."""
     try:
-        members: dict[str, Json] = json.loads(
+        value: Json = json.loads(
             data.decode("utf-8"), object_pairs_hook=_each_once, parse_constant=_no_number
         )
     except (ValueError, RecursionError):
-        raise StrictJsonError("expected a JSON object") from None
-    return members
+        raise StrictJsonError("expected JSON") from None
+    return value
 
 
 def check_names(members: dict[str, Json], names: frozenset[str]) -> None:
