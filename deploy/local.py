@@ -76,9 +76,17 @@ def vendor_folder() -> Path:
 
 
 def free_port() -> int:
-    """A port of the loopback address that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+    """A port of the loopback address that nobody listens on, and that the kernel gives to nobody else soon.
+
+    A connection that ended at it keeps it from being chosen for others for a minute. Who names it may listen.
+    """
+    with socket.socket() as listening, socket.socket() as connecting:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(1)
+        connecting.connect(listening.getsockname())
+        listening.accept()[0].close()  # the end that closes first is the one that is remembered
+        return int(listening.getsockname()[1])
 
 
 def write_policy(place: Place) -> None:
