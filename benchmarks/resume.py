@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Going on with a conversation from its sealed snapshot, beside computing it again from its first token.
 
-1. In this process, for prompts of several lengths: the prompt decoded in the engine's own steps; then what was
-   sealed opened, its tag verified, put back into a slot, and the opened copy overwritten. The logits of the
-   token that follows have to be the same to the last bit, or the run fails.
-2. Through client, host and enclave: the time to the first piece of a conversation's second turn, in the session
-   of its first turn and in a session of its own.
+1. In this process, for prompts of several lengths: the prompt decoded in the engine's own steps; then what
+   was sealed opened, its tag verified, put back into a slot, and the opened copy overwritten. The logits of
+   the token that follows have to be the same to the last bit, or the run fails.
+2. Through client, host and enclave: the time to the first piece of a conversation's second turn, in the
+   session of its first turn and in a session of its own.
 """
 
 import argparse

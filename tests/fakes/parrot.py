@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A model that says nothing but what it has seen, for the real llama.cpp: one layer, a vector for each letter.
+"""A model that says nothing but what it has seen, for the real llama.cpp: one layer, letters for tokens.
 
-A token's vector is 1 at its own place. Attention mixes the vectors of what a sequence holds, with weights that
-depend on tokens and positions, and nothing else adds to it: the logit of a letter is above zero where the
-sequence holds that letter, and zero where it does not. So an answer shows whose keys and values it was made of.
+A letter's vector is 1 at its own place. Attention mixes the vectors of what a sequence holds, with weights
+that depend on letters and positions, and nothing else adds to it: the logit of a letter is above zero where
+the sequence holds that letter, and zero where it does not. So an answer shows whose keys and values it was
+made of.
 """
 
 import struct

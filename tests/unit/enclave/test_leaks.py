@@ -3,8 +3,8 @@
 
 The weights are a parrot's: an answer is made of letters that its sequence holds, and of no others. Each
 conversation has a few letters of its own, so a letter of somebody else's shows at once, and whatever else
-changes a conversation's numbers shows in what it says. Conversations are cancelled, out of time, forgotten and
-displaced at random points; sessions go on from what is left of them.
+changes a conversation's numbers shows in what it says. Conversations are cancelled, out of time, forgotten
+and displaced at random points; sessions go on from what is left of them.
 
 SOTTOVOCE_TEST_CONVERSATIONS is how many there are, 3,000 by default.
 """
@@ -106,7 +106,8 @@ class Play:
             self.asked[number] = Asked(order)
             self.worker.take(Generate(number, order))
             if chance() < 0.02:
-                self.worker.take(Embed(conversations + number, order.identity, (PlainText(self._letters(90)),)))
+                texts = (PlainText(self._letters(90)),)
+                self.worker.take(Embed(conversations + number, order.identity, texts))
             self.work(self.numbers.randrange(7))
             if chance() < 0.15:
                 self.worker.take(Cancel(self.numbers.randrange(max(1, number - 20), number + 1)))
@@ -175,7 +176,7 @@ class Play:
     def foreign(self) -> int:
         """How many conversations were told a letter that they do not hold."""
         return sum(
-            any(set(text) - set(asked.prompt) for text in asked.text.values()) for asked in self.asked.values()
+            not set("".join(asked.text.values())) <= set(asked.prompt) for asked in self.asked.values()
         )
 
     def different(self) -> int:
