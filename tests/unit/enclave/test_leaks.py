@@ -13,6 +13,7 @@ import os
 import random
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -48,6 +49,7 @@ CONTEXT_TOKENS, SLOTS, WAITING = 512, 6, 24
 MEMORY_BYTES = 1 << 21
 IDENTITIES, SESSIONS = 4, 5
 OWN_LETTERS = 4
+BURST_EVERY, BURST = 200, 40  # so many come at once, and some of them are sent away
 MOST_TOKENS, MOST_HELD = 10, 300
 LENGTH, CANCELLED, DEADLINE = FinishReason.LENGTH, FinishReason.CANCELLED, FinishReason.DEADLINE
 
@@ -108,7 +110,8 @@ class Play:
             if chance() < 0.02:
                 texts = (PlainText(self._letters(90)),)
                 self.worker.take(Embed(conversations + number, order.identity, texts))
-            self.work(self.numbers.randrange(7))
+            if number % BURST_EVERY > BURST:
+                self.work(self.numbers.randrange(8))
             if chance() < 0.15:
                 self.worker.take(Cancel(self.numbers.randrange(max(1, number - 20), number + 1)))
             if chance() < 0.02:
@@ -242,22 +245,9 @@ class SavesAnotherSlot(Model):
         return super().save(next(same))
 
 
-class CutsNothing(Model):
-    """What a session went on from is not cut where its conversation took another turn."""
-
-    @override
-    def cut(self, slot: int, tokens: int) -> None:
-        pass
-
-
-@pytest.mark.parametrize(
-    "mistaken", [ForgetsToWipe, MixesUpRows, MovesNothing, SavesAnotherSlot, CutsNothing]
-)
-def test_mistakes_that_would_leak_are_noticed(mistaken: type[Model], parrot: str) -> None:
+@pytest.mark.parametrize("mistaken", [ForgetsToWipe, MixesUpRows, MovesNothing, SavesAnotherSlot])
+def test_mistakes_that_leak_are_noticed(mistaken: type[Model], parrot: str) -> None:
     play = Play(load(mistaken, parrot))
-    try:
+    with suppress(EngineError):  # some of them end where llama.cpp finds positions that do not follow
         play.run(600)
-    except EngineError:
-        return  # llama.cpp itself refused
-    play.model = load(Model, parrot)
-    assert play.different()
+    assert play.foreign()
