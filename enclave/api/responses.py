@@ -31,7 +31,7 @@ def wanted_of(request: ResponseRequest, manifest: Manifest, context_tokens: int)
     if shape and offer.names:
         raise invalid("text.format", "cannot be combined with tools")
     return Wanted(
-        prompt=Conversation(turns_of(request), offer.tools),
+        prompts=(Conversation(turns_of(request), offer.tools),),
         sampling=sampling_of(Sampled(temperature=request.temperature, top_p=request.top_p)),
         max_tokens=request.max_output_tokens or context_tokens,
         stop=offer.stop,

@@ -2,7 +2,7 @@
 """What is wanted of the engine, whichever path it was asked on."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from enclave.api import shapes
@@ -28,9 +28,9 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One request to the engine."""
+    """One request: a generation of the engine for each of its prompts, all of them wanted in one way."""
 
-    prompt: Prompt = field(repr=False)
+    prompts: tuple[Prompt, ...] = field(repr=False)
     sampling: Sampling = field(repr=False)
     max_tokens: int
     stop: tuple[str, ...] = field(default=(), repr=False)
@@ -40,19 +40,25 @@ class Wanted:
     offered: frozenset[str] = field(default=frozenset(), repr=False)
     params: Params = CHAT_PARAMS
 
-    def order(self, caller: Caller) -> Order:
-        """The order as the engine takes it."""
-        return Order(
-            identity=caller.identity,
-            session=caller.session,
-            prompt=self.prompt,
-            sampling=self.sampling,
-            max_tokens=self.max_tokens,
-            stop=self.stop,
-            choices=self.choices,
-            top_logprobs=self.top_logprobs,
-            shape=self.shape,
-        )
+    @property
+    def answers(self) -> int:
+        """How many answers there are: so many choices of the first prompt, then those of the next."""
+        return len(self.prompts) * self.choices
+
+    def orders(self, caller: Caller) -> Iterator[Order]:
+        """The orders as the engine takes them, one for each prompt."""
+        for prompt in self.prompts:
+            yield Order(
+                identity=caller.identity,
+                session=caller.session,
+                prompt=prompt,
+                sampling=self.sampling,
+                max_tokens=self.max_tokens,
+                stop=self.stop,
+                choices=self.choices,
+                top_logprobs=self.top_logprobs,
+                shape=self.shape,
+            )
 
 
 def sampling_of(request: Sampled) -> Sampling:

@@ -163,6 +163,15 @@ def test_completions_of_text_and_of_tokens(openai: OpenAI) -> None:
     stream = openai.completions.create(model=MODEL, prompt="The sky is", temperature=0, stream=True)
     assert "".join(chunk.choices[0].text for chunk in stream) == whole.choices[0].text
     assert openai.completions.create(model=MODEL, prompt=[504, 6371, 314], max_tokens=1).choices
+    several = openai.completions.create(
+        model=MODEL, prompt=["Water is", "The sky is", "Once upon a time"], temperature=0, n=2
+    )
+    assert [choice.index for choice in several.choices] == list(range(6))
+    assert several.choices[2].text == several.choices[3].text == whole.choices[0].text
+    assert len({choice.text for choice in several.choices}) == 3
+    with pytest.raises(BadRequestError) as raised:
+        openai.completions.create(model=MODEL, prompt=["Water is", ""])
+    assert raised.value.param == "prompt"
     with pytest.raises(BadRequestError) as raised:
         openai.completions.create(model=MODEL, prompt=[1 << 30])
     assert raised.value.param == "prompt"

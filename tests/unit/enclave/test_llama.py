@@ -16,6 +16,7 @@ from enclave.engine import llama
 from enclave.engine.check import check_library, check_model
 from enclave.engine.protocol import Sampling
 from enclave.engine.sampling import Candidates, Chooser, GrammarError, Logits, likeliest, log_probabilities
+from enclave.engine.snapshots import SessionMemory
 from models.fetch import weights_path
 from models.gguf import parse_gguf
 from models.manifest import find_manifest
@@ -216,6 +217,22 @@ def test_a_restored_sequence_goes_on_as_if_nothing_had_been() -> None:
     assert np.array_equal(rows[1], expected[1])
     for slot in (0, 1):
         made.wipe(slot)
+
+
+@pytest.mark.parametrize("threads", THREADS)
+def test_a_conversation_resumed_from_its_sealed_snapshot_goes_on_bit_for_bit(threads: int) -> None:
+    """As the worker does it, with 420 tokens: among more cells than one row may go alone with."""
+    made, prompt, memory = model(threads), words(10, 420), SessionMemory(b"test", 1 << 26)
+    tokens, expected = alone(made, prompt, 4)
+    prefill(made, 0, prompt)
+    memory.keep(bytes(16), bytes(16), np.array(prompt, np.int32), made.save(0), 0.0)
+    made.wipe(0)
+    recalled = memory.recall(bytes(16), bytes(16), 0.0)
+    assert recalled is not None
+    made.restore(0, recalled.open_state(), len(recalled.tokens))
+    rows = [made.decode([token])[0].copy() for token in tokens[:-1]]
+    made.wipe(0)
+    assert np.array_equal(np.stack(rows), np.stack(expected[1:]))
 
 
 def test_a_sequence_that_was_cut_goes_on_from_there() -> None:
