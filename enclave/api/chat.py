@@ -40,6 +40,7 @@ def wanted_of(request: ChatRequest, manifest: Manifest, context_tokens: int) -> 
         top_logprobs=(request.top_logprobs or 0) if request.logprobs else None,
         shape=shape or offer.shape,
         offered=offer.names,
+        form=offer.form,
         params=Params(shape="tools" if offer.shape else "response_format"),
     )
 

@@ -6,7 +6,7 @@ from hashlib import sha256
 
 from enclave.api import errors
 from enclave.api.account import Account
-from enclave.api.calls import Call, CallReader, Said
+from enclave.api.calls import Call, Said, call_reader
 from enclave.api.wanted import Wanted
 from enclave.engine.protocol import Begun, Finished, FinishReason, Progress, Rejected, Text, TokenLogprob
 
@@ -54,7 +54,7 @@ class Reading:
 
     def __init__(self, wanted: Wanted, context_tokens: int) -> None:
         self._wanted, self._context_tokens = wanted, context_tokens
-        self._readers = [CallReader(wanted.offered) for _ in range(wanted.answers)]
+        self._readers = [call_reader(wanted.offered, wanted.form) for _ in range(wanted.answers)]
         self._said = [sha256() for _ in range(wanted.answers)]
         self._reasons = [""] * wanted.answers
         self.usage = Usage()

@@ -38,6 +38,7 @@ def wanted_of(request: ResponseRequest, manifest: Manifest, context_tokens: int)
         top_logprobs=(request.top_logprobs or 0) if _with_logprobs(request) else None,
         shape=shape or offer.shape,
         offered=offer.names,
+        form=offer.form,
         params=Params(prompt="input", shape="tools" if offer.shape else "text.format"),
     )
 

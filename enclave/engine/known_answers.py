@@ -4,8 +4,8 @@
 Two CPU variants round differently, and each rounding is multiplied by the quantisation of what follows. Over
 these tokens the logits of `haswell` and `zen4` differ by up to 0.35, and the second choice is at least 1.5
 behind the first in both: so one list serves every variant, with a tolerance of three such differences. Code
-or weights that compute something else are further off at once: without one of its 30 layers this model writes
-other tokens, or the same ones with logits that are off by 2 and more.
+or weights that compute something else are further off at once: wherever half of one of the 30 layers is
+missing, some logit is off by 1.8 or more.
 """
 
 TEXT = "1, 2, 3, 4, 5, 6, 7, 8,"

@@ -8,9 +8,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 
+import msgspec
 import numpy as np
 import pytest
 
+from enclave.api.call_forms import FORMS, CallForm
+from enclave.api.calls import Call, call_reader
+from enclave.api.parameters import Function
+from enclave.api.shapes import call_shape
 from enclave.engine import llama
 from enclave.engine.protocol import (
     Begun,
@@ -200,6 +205,19 @@ def test_an_answer_has_the_shape_that_was_asked_for(place: Place) -> None:
     told = answer(place, order("Hello", Sampling(1.2, seed=3), most=60, shape=shape))
     document = json.loads(told.removeprefix("<call>").removesuffix("</call>"))
     assert set(document) == {"a", "b"}
+
+
+@pytest.mark.parametrize("form", FORMS.values())
+def test_a_demanded_call_is_read_back_in_every_form(place: Place, form: CallForm) -> None:
+    parameters = {"type": "object", "properties": {"b": {"enum": ["x", "y"]}}, "required": ["b"]}
+    raw = msgspec.Raw(json.dumps(parameters | {"additionalProperties": False}).encode())
+    wanted = call_shape([(Function(name="weather", parameters=raw), "tools")], form)
+    reader = call_reader(frozenset({"weather"}), form)
+    written = answer(place, order("Hello", Sampling(1.2, seed=3), most=80, shape=wanted))
+    (call,) = [*reader.receive(written), *reader.end()]
+    assert isinstance(call, Call)
+    assert call.name == "weather"
+    assert json.loads(call.arguments)["b"] in ("x", "y")
 
 
 @pytest.mark.parametrize(
