@@ -71,6 +71,28 @@ def test_a_whole_answer_and_a_stream_are_the_same(openai: OpenAI) -> None:
     assert chunks[-1].usage.total_tokens == whole.usage.total_tokens
 
 
+def test_a_second_turn_goes_on_from_its_own_sessions_first(openai: OpenAI, pair: Pair) -> None:
+    """With the answer that it gets where nothing is known of the first."""
+    turns: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Tell me of the sea. " * 40}]
+
+    def answer(asked: OpenAI) -> tuple[str, int, int]:
+        made = asked.chat.completions.create(model=MODEL, messages=turns, temperature=0, max_tokens=6)
+        assert made.usage is not None
+        assert made.usage.prompt_tokens_details is not None
+        cached = made.usage.prompt_tokens_details.cached_tokens
+        assert cached is not None
+        return text(made), made.usage.prompt_tokens, cached
+
+    said, first, cached = answer(openai)
+    assert cached == 0
+    turns += [{"role": "assistant", "content": said}, {"role": "user", "content": "And of ships?"}]
+    resumed, tokens, cached = answer(openai)
+    assert first <= cached < tokens
+    with pair.connect() as another:
+        another.verify()
+        assert answer(client(another)) == (resumed, tokens, 0)
+
+
 def test_several_choices_with_a_seed(openai: OpenAI) -> None:
     def answers(seed: int) -> list[str]:
         made = openai.chat.completions.create(
