@@ -98,7 +98,7 @@ def offer_of(
         return Offer()
     if manifest.tools is ToolFormat.NONE:
         raise unsupported(
-            "tools", f"{manifest.name} has no tools: its chat template has no form of calls for us"
+            "tools", f"{manifest.name} has no tools: its chat template has no calls in a form that is served"
         )
     form, by_name = FORMS[manifest.tools], _by_name(functions, named)
     if not parallel and form is MISTRAL:
