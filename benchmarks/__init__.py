@@ -4,6 +4,7 @@
 overhead: an answer through client, host and enclave, beside the same model called directly
 client: the start of the command, and an answer beside plain HTTP
 leakage: what sizes and times of answers tell of their topic, with each kind of shaping and without
+resume: a conversation resumed from its sealed snapshot, beside computing it again
 _traces: what an observer between host and client sees
 _attackers: who guesses from it
 _texts: questions and docstrings of one topic among many

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
+from models.describe import differences
 from models.gguf import GgufError, parse_gguf
 from models.manifest import Manifest
 
@@ -32,20 +33,25 @@ def seal_weights(path: Path, manifest: Manifest) -> int:
     except OSError as error:
         raise WeightsError(f"the weights at {path} cannot be read: {error.strerror}") from None
     try:
-        check_format(descriptor)
+        check_format(descriptor, manifest)
     except BaseException:
         os.close(descriptor)
         raise
     return descriptor
 
 
-def check_format(descriptor: int) -> None:
-    """Read the header of sealed weights more strictly than llama.cpp does. Raises WeightsError."""
+def check_format(descriptor: int, manifest: Manifest) -> None:
+    """Read the header of sealed weights more strictly than llama.cpp does, and compare it with the manifest.
+
+    What clients are told of template, tools, context and format is the manifest's word. Raises WeightsError.
+    """
     try:
         with mmap.mmap(descriptor, 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ) as content:
-            parse_gguf(content)
+            found = differences(manifest, parse_gguf(content))
     except GgufError as error:
         raise WeightsError(f"the weights are no GGUF file that may be loaded: {error}") from None
+    if found:
+        raise WeightsError(f"the weights are not what their manifest says: {'; '.join(found)}")
 
 
 def seal_stream(source: BinaryIO, manifest: Manifest) -> int:

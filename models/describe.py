@@ -13,6 +13,14 @@ from models.manifest import MAX_WEIGHTS_BYTES, NAME, Address, Manifest, ToolForm
 TEMPLATE_KEY = "tokenizer.chat_template"
 UNKNOWN_LICENCE = "unknown"
 UNSAFE = re.compile(r"[\x00-\x1f\x7f]")
+READS_TOOLS = re.compile(r"{%-? *(if|for)[^%]*\btools\b")
+# What a template has where calls are in this form, and what it also has where they are in a relative of it:
+# names and arguments as tags of their own, or between markers.
+CALL_MARKS = {
+    ToolFormat.TAGGED: (r"<tool_call>", r"<function=|<arg_key>"),
+    ToolFormat.MISTRAL: (r"\[TOOL_CALLS\]", r"\[ARGS\]|\[CALL_ID\]"),
+    ToolFormat.LLAMA3: (r'\{\\?"name\\?": function name, \\?"parameters\\?":', r"<function="),
+}
 
 
 def read_gguf(path: Path) -> Gguf:
@@ -86,10 +94,14 @@ def template_of(gguf: Gguf) -> bytes | None:
 
 
 def tools_of(gguf: Gguf) -> ToolFormat:
-    """How the template has tools called: those that read `tools` and write the tags."""
+    """How the template has tools called: none where it reads no `tools`, or in a form that is not ours."""
     template = gguf.text(TEMPLATE_KEY) or ""
-    tagged = "<tool_call>" in template and re.search(r"{%-? *(if|for)[^%]*\btools\b", template)
-    return ToolFormat.TAGGED if tagged else ToolFormat.NONE
+    if not READS_TOOLS.search(template):
+        return ToolFormat.NONE
+    for form, (mark, spoils) in CALL_MARKS.items():
+        if re.search(mark, template):
+            return ToolFormat.NONE if re.search(spoils, template) else form
+    return ToolFormat.NONE
 
 
 def name_of(stem: str) -> str:

@@ -30,6 +30,8 @@ class ToolFormat(StrEnum):
 
     NONE = auto()  # its template knows no tools
     TAGGED = auto()  # JSON with name and arguments between <tool_call> and </tool_call>
+    MISTRAL = auto()  # a JSON list of names and arguments after [TOOL_CALLS]
+    LLAMA3 = auto()  # JSON with name and parameters, which is the whole answer
 
 
 @dataclass(frozen=True, slots=True)

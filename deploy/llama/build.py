@@ -114,11 +114,16 @@ def library_wheel(python: Path, requirement: Path, step: Step) -> Path:
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix="building-") as work_name:
         work = Path(work_name)
         with step("Inference library, compiled once and kept (two to ten minutes)"):
-            source = unpack_source(python, requirement, work)  # 2
-            compile_libraries(python, source, work / "build", step)  # 3
-            wheel = pack_wheel(python, source, work / "build", work / "wheel")  # 4
+            wheel = build_wheel(python, requirement, work, step)
             wheel.parent.rename(folder)
     return folder / wheel.name
+
+
+def build_wheel(python: Path, requirement: Path, work: Path, step: Step) -> Path:
+    """Steps 2 to 4 in an empty folder; the wheel, alone in a folder of its own."""
+    source = unpack_source(python, requirement, work)  # 2
+    compile_libraries(python, source, work / "build", step)  # 3
+    return pack_wheel(python, source, work / "build", work / "wheel")  # 4
 
 
 def cache_folder() -> Path:
@@ -211,7 +216,9 @@ def pack_wheel(python: Path, source: Path, build: Path, folder: Path) -> Path:
         "--no-deps",
         "--no-build-isolation",
     ]
-    run([*command, "--config-settings=cmake.define.LLAMA_BUILD=OFF", "-w", folder, source], folder.parent)
+    settings = ("cmake.define.LLAMA_BUILD=OFF", "wheel.reproducible=true")  # dates and permissions as well
+    command += [f"--config-settings={setting}" for setting in settings]
+    run([*command, "-w", folder, source], folder.parent)
     return next(folder.glob("*.whl"))
 
 

@@ -8,7 +8,8 @@ completions: completions of a plain text
 response_schema, responses: the newer interface, without anything that is kept
 embeddings, models: vectors, and what is served
 caller, wanted: who asks, and what is wanted of the engine
-shapes, calls: JSON schemas of answers, and calls of tools in what a model writes
+shapes: JSON schemas of answers
+call_forms, calls: how models write calls of tools, and calls in what a model writes
 progress: the engine's reports as pieces of an answer
 account: what a generation was, without its words
 errors: errors as OpenAI's clients know them

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calls of tools in what a model writes: JSON between tags, found while the text still arrives."""
+"""Calls of tools in what a model writes, found while the text still arrives.
 
-import secrets
+What looks like a call and is none, or calls what was not offered, stays text: nothing is lost.
+"""
+
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import msgspec
 
-from enclave.api.shapes import CALL_BEGIN, CALL_END
+from enclave.api.call_forms import LLAMA3, TAGGED, CallForm
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,57 +18,72 @@ class Call:
 
     name: str = field(repr=False)
     arguments: str = field(repr=False)
-    identifier: str = field(default_factory=lambda: f"call_{secrets.token_hex(12)}")
+    identifier: str
 
 
 Said = str | Call
 
 
-class _Written(msgspec.Struct, frozen=True):
-    """A call as models write it."""
+class CallReader(Protocol):
+    """Takes the text of one choice as it arrives, and gives text and calls."""
 
-    name: str
-    arguments: dict[str, object]
-
-
-_decoder = msgspec.json.Decoder(_Written)
-
-
-class CallReader:
-    """Takes the text of one choice as it arrives, and gives text and calls.
-
-    What looks like a call and is none, or calls what was not offered, stays text: nothing is lost.
-    """
-
-    def __init__(self, offered: frozenset[str]) -> None:
-        """Look for calls of these functions; of none where there are none."""
-        self._offered, self._held, self._inside = offered, "", False
-        self._after_call = self.called = False
+    called: bool
 
     def receive(self, text: str) -> list[Said]:
         """Take some text."""
-        if not self._offered:
-            return [text] if text else []
+        ...
+
+    def end(self) -> list[Said]:
+        """Nothing more comes."""
+        ...
+
+
+def call_reader(offered: frozenset[str], form: CallForm = TAGGED) -> CallReader:
+    """What looks for calls of these functions in this form; for none where none is offered."""
+    if not offered:
+        return _NoCalls()
+    return _LeadingCall(offered, form) if form is LLAMA3 else _TaggedCalls(offered, form)
+
+
+class _NoCalls:
+    """Everything is text."""
+
+    called = False
+
+    def receive(self, text: str) -> list[Said]:
+        return [text] if text else []
+
+    def end(self) -> list[Said]:
+        return []
+
+
+class _TaggedCalls:
+    """Calls stand behind a tag, up to another one or to the end."""
+
+    def __init__(self, offered: frozenset[str], form: CallForm) -> None:
+        self._offered, self._form, self._held = offered, form, ""
+        self._inside = self._after_call = self.called = False
+
+    def receive(self, text: str) -> list[Said]:
         self._held += text
         said: list[Said] = []
-        while True:
-            tag = CALL_END if self._inside else CALL_BEGIN
-            position = self._held.find(tag)
-            if position < 0:
+        while tag := self._form.end if self._inside else self._form.begin:
+            before, found, rest = self._held.partition(tag)
+            if not found:
                 break
-            before, self._held = self._held[:position], self._held[position + len(tag) :]
-            said += self._call(before, CALL_END) if self._inside else self._text(before)
+            self._held = rest
+            said += self._calls(before, tag) if self._inside else self._text(before)
             self._inside = not self._inside
         if not self._inside:
-            free = len(self._held) - _overlap(self._held, CALL_BEGIN)
+            free = len(self._held) - _overlap(self._held, self._form.begin)
             ready, self._held = self._held[:free], self._held[free:]
             said += self._text(ready)
         return said
 
     def end(self) -> list[Said]:
-        """Nothing more comes: a call without its end counts if it is whole."""
+        """A call without its end counts if it is whole."""
         held, self._held = self._held, ""
-        return self._call(held, "") if self._inside else self._text(held)
+        return self._calls(held, "") if self._inside else self._text(held)
 
     def _text(self, text: str) -> list[Said]:
         """Text, without the white space that follows a call: it is part of how calls are written."""
@@ -74,15 +92,51 @@ class CallReader:
         self._after_call = self._after_call and not text
         return [text] if text else []
 
-    def _call(self, written: str, end: str) -> list[Said]:
-        try:
-            call = _decoder.decode(written.strip())
-        except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
-            return [CALL_BEGIN + written + end]
-        if call.name not in self._offered:
-            return [CALL_BEGIN + written + end]
+    def _calls(self, written: str, end: str) -> list[Said]:
+        calls = _read(written, self._offered, self._form)
+        if not calls:
+            return [self._form.begin + written + end]
         self._after_call = self.called = True
-        return [Call(call.name, msgspec.json.encode(call.arguments).decode())]
+        return [*calls]
+
+
+class _LeadingCall:
+    """A call is the whole answer, so the first character tells whether it can be one."""
+
+    def __init__(self, offered: frozenset[str], form: CallForm) -> None:
+        self._offered, self._form, self._held = offered, form, ""
+        self._free = self.called = False
+
+    def receive(self, text: str) -> list[Said]:
+        self._held += text
+        start, tag = self._held.lstrip(), self._form.begin
+        self._free = self._free or not (start.startswith(("{", tag)) or tag.startswith(start))
+        return self._release() if self._free else []
+
+    def end(self) -> list[Said]:
+        calls = [] if self._free else _read(self._written(), self._offered, self._form)
+        self.called = bool(calls)
+        return [*calls] if calls else self._release()
+
+    def _written(self) -> str:
+        return self._held.strip().removeprefix(self._form.begin)
+
+    def _release(self) -> list[Said]:
+        held, self._held = self._held, ""
+        return [held] if held else []
+
+
+def _read(written: str, offered: frozenset[str], form: CallForm) -> list[Call]:
+    """The calls in it, if it is nothing but calls of what was offered."""
+    try:
+        found = form.decode(written.strip())
+    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
+        return []
+    if any(name not in offered for name, _ in found):
+        return []
+    return [
+        Call(name, msgspec.json.encode(arguments).decode(), form.identifier()) for name, arguments in found
+    ]
 
 
 def _overlap(text: str, tag: str) -> int:

@@ -32,7 +32,7 @@ def wanted_of(request: ChatRequest, manifest: Manifest, context_tokens: int) -> 
     if shape and offer.names:
         raise invalid("response_format", "cannot be combined with tools")
     return Wanted(
-        prompt=Conversation(tuple(message.turn() for message in request.messages), offer.tools),
+        prompts=(Conversation(tuple(message.turn() for message in request.messages), offer.tools),),
         sampling=sampling_of(request),
         max_tokens=request.max_completion_tokens or request.max_tokens or context_tokens,
         stop=request.stops + offer.stop,
@@ -40,6 +40,7 @@ def wanted_of(request: ChatRequest, manifest: Manifest, context_tokens: int) -> 
         top_logprobs=(request.top_logprobs or 0) if request.logprobs else None,
         shape=shape or offer.shape,
         offered=offer.names,
+        form=offer.form,
         params=Params(shape="tools" if offer.shape else "response_format"),
     )
 

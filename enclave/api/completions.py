@@ -25,11 +25,12 @@ from enclave.api.wanted import Wanted, sampling_of
 from enclave.engine.protocol import PlainText, TokenList, TokenLogprob
 
 DEFAULT_TOKENS = 16  # as few as OpenAI's interface gives
+MAX_PROMPTS = 16  # each takes a place in the queue of its own
 Tokens = Annotated[list[Token], Meta(min_length=1, max_length=1 << 20)]
 
 
 class CompletionRequest(Sampled, frozen=True, kw_only=True):
-    """The body of POST /v1/completions. One prompt in each request."""
+    """The body of POST /v1/completions."""
 
     model: ModelName
     prompt: Text | Annotated[list[Text | Token | Tokens], Meta(min_length=1, max_length=1 << 20)]
@@ -52,30 +53,35 @@ def wanted_of(request: CompletionRequest) -> Wanted:
     """What a request asks of the engine. Raises ApiError, naming the parameter."""
     if request.stream_options and not request.stream:
         raise invalid("stream_options", "needs stream")
-    prompt = prompt_of(request.prompt)
+    prompts = prompts_of(request.prompt)
+    has_tokens = any(isinstance(prompt, TokenList) for prompt in prompts)
     return Wanted(
-        prompt=prompt,
+        prompts=prompts,
         sampling=sampling_of(request),
         max_tokens=request.max_tokens or DEFAULT_TOKENS,
         stop=request.stops,
         choices=request.n or 1,
         top_logprobs=request.logprobs,
-        params=Params("prompt", "prompt" if isinstance(prompt, TokenList) else "logit_bias"),
+        params=Params("prompt", "prompt" if has_tokens else "logit_bias"),
     )
 
 
-def prompt_of(prompt: str | list[str | int | list[int]]) -> PlainText | TokenList:
-    """One text, or one list of tokens. Raises ApiError for several prompts."""
+def prompts_of(prompt: str | list[str | int | list[int]]) -> tuple[PlainText | TokenList, ...]:
+    """One text, one list of tokens, or several of them. Raises ApiError."""
     if isinstance(prompt, str):
-        return PlainText(prompt)
+        return (PlainText(prompt),)
     tokens = [each for each in prompt if isinstance(each, int)]
     if len(tokens) == len(prompt):
-        return TokenList(tuple(tokens))
-    if len(prompt) > 1:
-        raise invalid("prompt", "one prompt is answered in each request")
-    only = prompt[0]
-    assert not isinstance(only, int), "a list of tokens was taken above"
-    return PlainText(only) if isinstance(only, str) else TokenList(tuple(only))
+        return (TokenList(tuple(tokens)),)
+    if tokens:
+        raise invalid("prompt", "must be texts, lists of tokens, or one list of tokens")
+    if len(prompt) > MAX_PROMPTS:
+        raise invalid("prompt", f"at most {MAX_PROMPTS} prompts are answered in one request")
+    return tuple(
+        PlainText(each) if isinstance(each, str) else TokenList(tuple(each))
+        for each in prompt
+        if not isinstance(each, int)
+    )
 
 
 def envelope_of(request: CompletionRequest) -> Envelope:
@@ -94,7 +100,7 @@ class CompletionAnswer:
 
     def __init__(self, envelope: Envelope, wanted: Wanted) -> None:
         self._envelope, self._wanted = envelope, wanted
-        self._offsets = [0] * wanted.choices
+        self._offsets = [0] * wanted.answers
 
     def opening(self) -> Iterable[bytes]:
         """A stream begins with its first text."""
@@ -110,7 +116,7 @@ class CompletionAnswer:
     def whole(self, pieces: list[Piece], usage: Usage) -> bytes:
         """The whole answer as one JSON document."""
         choices: list[dict[str, object]] = []
-        for choice in range(self._wanted.choices):
+        for choice in range(self._wanted.answers):
             own = [piece for piece in pieces if piece.choice == choice]
             logprobs = tuple(logprob for piece in own for logprob in piece.logprobs)
             reason = next(piece.finish_reason for piece in own if piece.finish_reason)

@@ -6,7 +6,7 @@ from hashlib import sha256
 
 from enclave.api import errors
 from enclave.api.account import Account
-from enclave.api.calls import Call, CallReader, Said
+from enclave.api.calls import Call, Said, call_reader
 from enclave.api.wanted import Wanted
 from enclave.engine.protocol import Begun, Finished, FinishReason, Progress, Rejected, Text, TokenLogprob
 
@@ -54,28 +54,32 @@ class Reading:
 
     def __init__(self, wanted: Wanted, context_tokens: int) -> None:
         self._wanted, self._context_tokens = wanted, context_tokens
-        self._readers = [CallReader(wanted.offered) for _ in range(wanted.choices)]
-        self._said = [sha256() for _ in range(wanted.choices)]
-        self._reasons = [""] * wanted.choices
+        self._readers = [call_reader(wanted.offered, wanted.form) for _ in range(wanted.answers)]
+        self._said = [sha256() for _ in range(wanted.answers)]
+        self._reasons = [""] * wanted.answers
         self.usage = Usage()
 
-    def take(self, report: Progress) -> Piece | None:
-        """The piece that a report brings; none for the beginning.
+    def take(self, report: Progress, prompt: int = 0) -> Piece | None:
+        """The piece that a report on one of the prompts brings; none for the beginning.
 
         Raises ApiError where the engine does not take the request.
         """
+        first = prompt * self._wanted.choices
         match report:
             case Text(choice=choice, text=text, logprobs=logprobs):
-                return self._note(Piece(choice, tuple(self._readers[choice].receive(text)), logprobs))
+                answer = first + choice
+                return self._note(Piece(answer, tuple(self._readers[answer].receive(text)), logprobs))
             case Finished(choice=choice, reason=reason, completion_tokens=count):
-                reader = self._readers[choice]
+                answer = first + choice
+                reader = self._readers[answer]
                 self.usage.completion_tokens += count
                 said = tuple(reader.end())
                 why = _finish_reason(reason, called=reader.called)
-                self._reasons[choice] = why
-                return self._note(Piece(choice, said, finish_reason=why))
+                self._reasons[answer] = why
+                return self._note(Piece(answer, said, finish_reason=why))
             case Begun(prompt_tokens=count, cached_tokens=cached):
-                self.usage.prompt_tokens, self.usage.cached_tokens = count, cached
+                self.usage.prompt_tokens += count
+                self.usage.cached_tokens += cached
                 return None
             case Rejected():
                 raise errors.rejected(report, self._context_tokens, self._wanted.params)

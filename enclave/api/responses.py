@@ -31,13 +31,14 @@ def wanted_of(request: ResponseRequest, manifest: Manifest, context_tokens: int)
     if shape and offer.names:
         raise invalid("text.format", "cannot be combined with tools")
     return Wanted(
-        prompt=Conversation(turns_of(request), offer.tools),
+        prompts=(Conversation(turns_of(request), offer.tools),),
         sampling=sampling_of(Sampled(temperature=request.temperature, top_p=request.top_p)),
         max_tokens=request.max_output_tokens or context_tokens,
         stop=offer.stop,
         top_logprobs=(request.top_logprobs or 0) if _with_logprobs(request) else None,
         shape=shape or offer.shape,
         offered=offer.names,
+        form=offer.form,
         params=Params(prompt="input", shape="tools" if offer.shape else "text.format"),
     )
 

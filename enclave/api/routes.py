@@ -2,6 +2,7 @@
 """Which path is answered by what. Requests arrive decrypted; answers leave through a `Reply`."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -150,29 +151,45 @@ class Api:
     async def _generate(
         self, caller: Caller, wanted: Wanted, answer: Answer, reply: Reply, *, stream: bool
     ) -> None:
-        """Have one answer generated, and deliver it."""
+        """Have one answer generated, and deliver it.
+
+        All prompts are worked on at once, and read one after the other.
+        """
         reading = Reading(wanted, self.context_tokens)
         try:
-            async with self.engine.generation(wanted.order(caller)) as reports:
-                reading.take(await anext(reports))  # what is not taken is refused before a stream begins
+            async with AsyncExitStack() as stack:
+                generations = [
+                    await stack.enter_async_context(self.engine.generation(order))
+                    for order in wanted.orders(caller)
+                ]
+                for number, reports in enumerate(generations):
+                    # What is not taken is refused before a stream begins.
+                    reading.take(await anext(reports), number)
+                pieces = _pieces(reading, generations)
                 if stream:
-                    await _stream(reading, reports, answer, reply)
+                    await _stream(reading, pieces, answer, reply)
                 else:
-                    pieces = [piece async for report in reports if (piece := reading.take(report))]
+                    whole = [piece async for piece in pieces]
                     reply.account(reading.account())
-                    await reply.whole(200, JSON, answer.whole(pieces, reading.usage))
+                    await reply.whole(200, JSON, answer.whole(whole, reading.usage))
         except EngineGoneError:
             raise errors.engine_failed() from None
 
 
-async def _stream(reading: Reading, reports: AsyncIterator[Progress], answer: Answer, reply: Reply) -> None:
+async def _pieces(reading: Reading, generations: list[AsyncIterator[Progress]]) -> AsyncIterator[Piece]:
+    for number, reports in enumerate(generations):
+        async for report in reports:
+            piece = reading.take(report, number)
+            if piece:
+                yield piece
+
+
+async def _stream(reading: Reading, pieces: AsyncIterator[Piece], answer: Answer, reply: Reply) -> None:
     await reply.begin(200, EVENT_STREAM)
     await _write(reply, answer.opening())
     try:
-        async for report in reports:
-            piece = reading.take(report)
-            if piece:
-                await _write(reply, answer.events(piece))
+        async for piece in pieces:
+            await _write(reply, answer.events(piece))
     except EngineGoneError:
         # The head is sent, so the error goes into the stream, and the stream ends properly.
         await reply.write(answer.failure(errors.engine_failed()))

@@ -5,13 +5,12 @@ from collections.abc import Sequence
 
 import msgspec
 
+from enclave.api.call_forms import CallForm
 from enclave.api.parameters import Function, invalid
 from enclave.engine.protocol import Shape, Tool
 
 MAX_SCHEMA_BYTES = 1 << 16
 DEFINITIONS = ("$defs", "definitions")
-# How models that are trained on tagged calls write one.
-CALL_BEGIN, CALL_END = "<tool_call>", "</tool_call>"
 
 Schema = dict[str, object]
 
@@ -33,19 +32,19 @@ def tool(function: Function, param: str) -> Tool:
     return Tool(function.name, function.description or "", _text(_parameters(function, param)))
 
 
-def call_shape(functions: Sequence[tuple[Function, str]]) -> Shape:
+def call_shape(functions: Sequence[tuple[Function, str]], form: CallForm) -> Shape:
     """A call of one of these functions, each with the name of its parameter. Raises ApiError."""
     definitions: dict[str, Schema] = {}
     calls: list[object] = []
     for function, param in functions:
         parameters = _parameters(function, param)
         _hoist(parameters, definitions, param)
-        call = {"name": {"const": function.name}, "arguments": parameters}
+        call = {"name": {"const": function.name}, form.arguments: parameters}
         calls.append(
             {"type": "object", "properties": call, "required": [*call], "additionalProperties": False}
         )
     document: Schema = {"anyOf": calls}
-    return Shape(_text(document | definitions), before=f"{CALL_BEGIN}\n", after=f"\n{CALL_END}")
+    return Shape(_text(document | definitions), form.before, form.after)
 
 
 def _hoist(parameters: Schema, definitions: dict[str, Schema], param: str) -> None:

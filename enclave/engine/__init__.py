@@ -17,7 +17,7 @@ snapshots: what is remembered of a session, sealed
 grammar: a JSON schema into a grammar, within limits
 template: the model's own chat template
 text: tokens into text that never splits a character and never shows a stop string
-check: whether the library computes what it should
+check: whether the library computes what it should; known_answers: of which weights is known what they say
 rehearsal: every kind of work once
 tally: what was done, in numbers
 """

@@ -107,7 +107,7 @@ def run(options: Options, connection: socket.socket) -> None:
     llama.load_backends()  # 2
     variant = check_library()
     model = load(options)
-    check_model(model)
+    check_model(model, options.model_digest)
     in_force = settings(options, model, variant)
     binding = options.model_digest + repr(sorted(in_force.items())).encode()
     memory = SessionMemory(binding, options.session_memory_bytes)

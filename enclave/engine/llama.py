@@ -21,7 +21,7 @@ from llama_cpp import llama_cpp as library
 from numpy.typing import NDArray
 
 from enclave.engine.sampling import Logits
-from enclave.engine.state import Layout, StateError, read_layout
+from enclave.engine.state import Layout, StateError, overwrite, read_layout
 from enclave.engine.vocabulary import Vocabulary
 
 # Prompts are decoded in steps of a fixed grid from position 0: nobody waits for longer than one of them, and
@@ -189,7 +189,7 @@ class Model:
         for slot, (state, tokens) in zip((target, source), states, strict=True):
             if tokens:
                 self.restore(slot, state, tokens)
-            state[:] = bytes(len(state))
+            overwrite(state)
 
     def wipe(self, slot: int) -> None:
         """Overwrite keys and values of all that a slot has held with zeros, and forget it."""

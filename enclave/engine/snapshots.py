@@ -3,8 +3,11 @@
 
 A conversation goes on from its own snapshot, and from nobody else's: entries are found by identity and
 session together. Each snapshot is sealed with a key of its own, which is overwritten when the snapshot is
-replaced, displaced, or too old. The tag covers the model, the library and the context's form, identity,
-session and length; it is verified before llama.cpp reads a byte.
+replaced, displaced, or too old. The tags cover the model, the library and the context's form, identity,
+session and length; the state's is verified before llama.cpp reads a byte.
+
+Tokens and state are sealed one by one, between llama.cpp's buffers and the ciphertext without a copy: copies
+cost many times more than the encryption, and a conversation that took another turn needs no state at all.
 """
 
 import os
@@ -17,7 +20,10 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from enclave.engine.llama import Tokens
 
-KEY_BYTES, NONCE_BYTES, TAG_BYTES, TOKEN_BYTES = 32, 12, 16, 4
+KEY_BYTES, TAG_BYTES = 32, 16
+# A key seals one snapshot, which is these two messages.
+TOKENS_NONCE, STATE_NONCE = bytes(12), bytes(11) + b"\1"
+TOKEN = np.dtype("<i4")
 IDLE_SECONDS = 1800.0
 
 
@@ -27,17 +33,39 @@ class SnapshotError(Exception):
 
 @dataclass(slots=True)
 class Snapshot:
-    """One sealed snapshot of so many tokens."""
+    """One sealed snapshot."""
 
     key: bytearray = field(repr=False)
-    nonce: bytes = field(repr=False)
-    sealed: bytearray = field(repr=False)
-    tokens: int
+    tokens: bytearray = field(repr=False)
+    state: bytearray = field(repr=False)
     used: float
+
+    @property
+    def size_bytes(self) -> int:
+        """How much is kept."""
+        return len(self.tokens) + len(self.state)
+
+    @property
+    def token_count(self) -> int:
+        """How many tokens it holds."""
+        return (len(self.tokens) - TAG_BYTES) // TOKEN.itemsize
 
     def erase(self) -> None:
         """Overwrite the key, without which the rest says nothing."""
         self.key[:] = bytes(len(self.key))
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """What a session had: its tokens, to be overwritten by the caller, and the way to its state."""
+
+    tokens: Tokens = field(repr=False)
+    _snapshot: Snapshot
+    _bound: bytes = field(repr=False)
+
+    def open_state(self) -> bytearray:
+        """Keys and values, to be overwritten by the caller. Raises SnapshotError."""
+        return _open(self._snapshot.key, STATE_NONCE, self._snapshot.state, self._bound)
 
 
 class SessionMemory:
@@ -57,52 +85,35 @@ class SessionMemory:
     def keep(self, identity: bytes, session: bytes, tokens: Tokens, state: bytearray, now: float) -> None:
         """Seal what a session has got so far; `state` and `tokens` remain the caller's to overwrite."""
         self.forget(identity, session)
-        size = len(tokens) * TOKEN_BYTES + len(state)
-        if size + TAG_BYTES > self._most_bytes:
+        if len(tokens) * TOKEN.itemsize + len(state) + 2 * TAG_BYTES > self._most_bytes:
             return
-        plain = bytearray(tokens.astype("<i4").tobytes()) + state
+        key, bound = bytearray(os.urandom(KEY_BYTES)), self._bound(identity, session, len(tokens))
+        plain = np.ascontiguousarray(tokens, TOKEN).data.cast("B")
         snapshot = Snapshot(
-            bytearray(os.urandom(KEY_BYTES)),
-            os.urandom(NONCE_BYTES),
-            bytearray(size + TAG_BYTES),
-            len(tokens),
-            now,
+            key, _seal(key, TOKENS_NONCE, plain, bound), _seal(key, STATE_NONCE, state, bound), now
         )
-        bound = self._bound(identity, session, len(tokens))
-        AESGCM(snapshot.key).encrypt_into(snapshot.nonce, plain, bound, snapshot.sealed)
-        plain[:] = bytes(len(plain))
         self.snapshots[identity, session] = snapshot
-        self._bytes += len(snapshot.sealed)
+        self._bytes += snapshot.size_bytes
         while self._bytes > self._most_bytes:
             self.forget(*next(iter(self.snapshots)))
 
-    def recall(self, identity: bytes, session: bytes, now: float) -> tuple[Tokens, bytearray] | None:
-        """The tokens and the state of a session, to be overwritten by the caller; None without a snapshot.
-
-        Raises SnapshotError.
-        """
+    def recall(self, identity: bytes, session: bytes, now: float) -> Recalled | None:
+        """What a session had; None without a snapshot. Raises SnapshotError."""
         self.expire(now)
         snapshot = self.snapshots.get((identity, session))
         if snapshot is None:
             return None
-        plain = bytearray(len(snapshot.sealed) - TAG_BYTES)
-        bound = self._bound(identity, session, snapshot.tokens)
-        try:
-            AESGCM(snapshot.key).decrypt_into(snapshot.nonce, snapshot.sealed, bound, plain)
-        except InvalidTag:
-            raise SnapshotError from None
+        bound = self._bound(identity, session, snapshot.token_count)
+        tokens = np.frombuffer(_open(snapshot.key, TOKENS_NONCE, snapshot.tokens, bound), TOKEN)
         snapshot.used = now
         self.snapshots.move_to_end((identity, session))
-        cut = snapshot.tokens * TOKEN_BYTES
-        tokens, state = np.frombuffer(plain[:cut], "<i4").astype(np.int32), plain[cut:]
-        plain[:] = bytes(len(plain))
-        return tokens, state
+        return Recalled(tokens, snapshot, bound)
 
     def forget(self, identity: bytes, session: bytes) -> None:
         """Erase what is kept of a session; nothing where there is nothing."""
         snapshot = self.snapshots.pop((identity, session), None)
         if snapshot is not None:
-            self._bytes -= len(snapshot.sealed)
+            self._bytes -= snapshot.size_bytes
             snapshot.erase()
 
     def expire(self, now: float) -> None:
@@ -116,3 +127,18 @@ class SessionMemory:
     def _bound(self, identity: bytes, session: bytes, tokens: int) -> bytes:
         parts = (self._binding, identity, session, tokens.to_bytes(4, "big"))
         return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+
+
+def _seal(key: bytearray, nonce: bytes, plain: bytearray | memoryview, bound: bytes) -> bytearray:
+    sealed = bytearray(len(plain) + TAG_BYTES)
+    AESGCM(key).encrypt_into(nonce, plain, bound, sealed)
+    return sealed
+
+
+def _open(key: bytearray, nonce: bytes, sealed: bytearray, bound: bytes) -> bytearray:
+    plain = bytearray(len(sealed) - TAG_BYTES)
+    try:
+        AESGCM(key).decrypt_into(nonce, sealed, bound, plain)
+    except InvalidTag:
+        raise SnapshotError from None
+    return plain

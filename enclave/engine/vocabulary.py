@@ -8,6 +8,8 @@ import ctypes
 from llama_cpp import llama_cpp as library
 
 PIECE_BYTES = 1024
+# Markers with which models begin and end calls of tools: whoever looks for calls has to see them.
+CALL_MARKERS = frozenset({"<tool_call>", "</tool_call>", "[TOOL_CALLS]", "<|python_tag|>"})
 
 
 class VocabularyError(Exception):
@@ -46,7 +48,7 @@ class Vocabulary:
         return found
 
     def piece(self, token: int) -> bytes:
-        """The bytes that a token stands for; none for a marker."""
+        """The bytes that a token stands for; none for a marker, but for those of calls."""
         return self._pieces[token]
 
     def is_end(self, token: int) -> bool:
@@ -54,8 +56,8 @@ class Vocabulary:
         return token in self._ends
 
     def _piece(self, token: int) -> bytes:
-        buffer = ctypes.create_string_buffer(PIECE_BYTES)
-        size = library.llama_token_to_piece(self.handle, token, buffer, PIECE_BYTES, 0, False)
+        buffer, shown = ctypes.create_string_buffer(PIECE_BYTES), self._text(token) in CALL_MARKERS
+        size = library.llama_token_to_piece(self.handle, token, buffer, PIECE_BYTES, 0, shown)
         return buffer.raw[: max(size, 0)]
 
     def _text(self, token: int) -> str:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from enclave.engine.llama import Tokens
 from enclave.engine.protocol import Embed, Order, Sampling, TokenLogprob
 from enclave.engine.sampling import Chooser, Logits, likeliest, log_probabilities
+from enclave.engine.state import overwrite
 from enclave.engine.text import TextAssembler
 from enclave.engine.vocabulary import Vocabulary
 
@@ -51,7 +52,7 @@ class Generation:
 
     def forget_prompt(self) -> None:
         """Overwrite the decoded prompt, once no choice needs it any more."""
-        self.state[:] = bytes(len(self.state))
+        overwrite(self.state)
         self.logits[:] = 0
 
     def close(self) -> None:

@@ -30,6 +30,7 @@ from enclave.engine.protocol import (
 from enclave.engine.sampling import Candidates, Chooser, GrammarError, Logits
 from enclave.engine.scheduler import Admitted, Decode, Ended, Job, Key, Limits, Prefill, Scheduler
 from enclave.engine.snapshots import SessionMemory
+from enclave.engine.state import overwrite
 from enclave.engine.tally import Tally
 from enclave.engine.template import ChatTemplate, TemplateRefusedError
 from enclave.engine.text import TextAssembler
@@ -224,19 +225,18 @@ class Worker:
         """Restore the longest beginning that the session's own memory has; how many tokens that are."""
         if not work.order.session:
             return 0
-        found = self._memory.recall(work.order.identity, work.order.session, self._clock())
-        if found is None:
+        recalled = self._memory.recall(work.order.identity, work.order.session, self._clock())
+        if recalled is None:
             return 0
-        tokens, state = found
-        common = common_length(tokens, work.prompt[:-1])  # the last token is decoded for its logits
-        usable = common == len(tokens) or self._model.cuts_anywhere
-        if usable and common >= MIN_CACHED_TOKENS:
-            self._model.restore(slot, state, len(tokens))
-            self._model.cut(slot, common)
-        else:
-            common = 0
-        tokens[:] = 0
-        state[:] = bytes(len(state))
+        known = len(recalled.tokens)
+        common = common_length(recalled.tokens, work.prompt[:-1])  # the last token is decoded for its logits
+        recalled.tokens[:] = 0
+        if common < MIN_CACHED_TOKENS or (common < known and not self._model.cuts_anywhere):
+            return 0
+        state = recalled.open_state()
+        self._model.restore(slot, state, known)
+        self._model.cut(slot, common)
+        overwrite(state)
         return common
 
     def _prefill(self, step: Prefill) -> None:
@@ -325,7 +325,7 @@ class Worker:
         tokens = known[: self._model.length(slot)]
         self._memory.keep(order.identity, order.session, tokens, state, self._clock())
         known[:] = 0
-        state[:] = bytes(len(state))
+        overwrite(state)
 
     def _forget_choice(self, work: Generation, key: Key, reason: FinishReason) -> None:
         choice = work.choices.pop(key.choice)

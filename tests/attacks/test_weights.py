@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from deploy.local import DEFAULT_MODEL, Place, enclave_config, write_policy
 from enclave.weights import WeightsError, seal_stream, seal_weights
+from models.describe import describe
 from models.fetch import weights_path
 from models.manifest import Manifest, WeightsDigest, find_manifest
 from tests.fakes.gguf import Parts, tensor
@@ -94,7 +95,7 @@ def test_weights_of_the_right_digest_that_are_no_sound_model_file(tmp_path: Path
     sound = Parts().file()
     path = tmp_path / "weights.gguf"
     path.write_bytes(sound)
-    os.close(seal_weights(path, manifest_of(sound)))
+    os.close(seal_weights(path, describe(path)))
     for content in (sound + b"\1", Parts(tensors=[tensor("a", (1 << 40, 1 << 40), 0, 0)]).file(), CONTENT):
         path.write_bytes(content)
         with pytest.raises(WeightsError, match="no GGUF file that may be loaded"):

@@ -71,6 +71,28 @@ def test_a_whole_answer_and_a_stream_are_the_same(openai: OpenAI) -> None:
     assert chunks[-1].usage.total_tokens == whole.usage.total_tokens
 
 
+def test_a_second_turn_goes_on_from_its_own_sessions_first(openai: OpenAI, pair: Pair) -> None:
+    """With the answer that it gets where nothing is known of the first."""
+    turns: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Tell me of the sea. " * 40}]
+
+    def answer(asked: OpenAI) -> tuple[str, int, int]:
+        made = asked.chat.completions.create(model=MODEL, messages=turns, temperature=0, max_tokens=6)
+        assert made.usage is not None
+        assert made.usage.prompt_tokens_details is not None
+        cached = made.usage.prompt_tokens_details.cached_tokens
+        assert cached is not None
+        return text(made), made.usage.prompt_tokens, cached
+
+    said, first, cached = answer(openai)
+    assert cached == 0
+    turns += [{"role": "assistant", "content": said}, {"role": "user", "content": "And of ships?"}]
+    resumed, tokens, cached = answer(openai)
+    assert first <= cached < tokens
+    with pair.connect() as another:
+        another.verify()
+        assert answer(client(another)) == (resumed, tokens, 0)
+
+
 def test_several_choices_with_a_seed(openai: OpenAI) -> None:
     def answers(seed: int) -> list[str]:
         made = openai.chat.completions.create(
@@ -163,6 +185,15 @@ def test_completions_of_text_and_of_tokens(openai: OpenAI) -> None:
     stream = openai.completions.create(model=MODEL, prompt="The sky is", temperature=0, stream=True)
     assert "".join(chunk.choices[0].text for chunk in stream) == whole.choices[0].text
     assert openai.completions.create(model=MODEL, prompt=[504, 6371, 314], max_tokens=1).choices
+    several = openai.completions.create(
+        model=MODEL, prompt=["Water is", "The sky is", "Once upon a time"], temperature=0, n=2
+    )
+    assert [choice.index for choice in several.choices] == list(range(6))
+    assert several.choices[2].text == several.choices[3].text == whole.choices[0].text
+    assert len({choice.text for choice in several.choices}) == 3
+    with pytest.raises(BadRequestError) as raised:
+        openai.completions.create(model=MODEL, prompt=["Water is", ""])
+    assert raised.value.param == "prompt"
     with pytest.raises(BadRequestError) as raised:
         openai.completions.create(model=MODEL, prompt=[1 << 30])
     assert raised.value.param == "prompt"

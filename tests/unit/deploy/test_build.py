@@ -5,12 +5,14 @@ import io
 import os
 import shutil
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 from typing_extensions import override
 
 from deploy.llama.build import VARIANT, BuildError, Step, build_key, check_compiler, library_wheel, run
+from deploy.llama.reproduce import differences, digests
 
 REQUIREMENT = "llama-cpp-python==0.0.1 --hash=sha256:00\n"
 
@@ -153,3 +155,18 @@ def test_the_compiler_of_this_machine_is_found() -> None:
     if shutil.which(os.environ.get("CXX", "c++")) is None:
         pytest.skip("this machine has no compiler")
     check_compiler()
+
+
+def wheel(path: Path, files: dict[str, bytes]) -> Path:
+    """A wheel with these files in it."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path
+
+
+def test_a_library_that_differs_in_one_bit_is_not_the_same(tmp_path: Path) -> None:
+    one = digests(wheel(tmp_path / "one", {"a.so": b"\0", "b.so": b"b"}))
+    assert differences(one, digests(wheel(tmp_path / "same", {"b.so": b"b", "a.so": b"\0"}))) == []
+    other = digests(wheel(tmp_path / "other", {"a.so": b"\1", "c.so": b"b"}))
+    assert differences(one, other) == ["a.so", "b.so", "c.so"]

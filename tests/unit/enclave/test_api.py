@@ -118,10 +118,37 @@ def test_forms_of_a_prompt(prompt: object, expected: object) -> None:
     assert ask(said("x"), {"prompt": prompt})[1].prompt == expected
 
 
+def test_several_prompts_are_answered_in_their_order() -> None:
+    body: Document = {"model": "m", "prompt": ["a", [7, 8]], "n": 2, "seed": 1}
+    reports = [*said("x"), *said("y", choice=1)[1:]]
+    reply, told = answered(MANIFEST, post(COMPLETIONS, body), reports)
+    prompts = [(each.order.prompt, each.order.choices) for each in told if isinstance(each, Generate)]
+    assert prompts == [(PlainText("a"), 2), (TokenList((7, 8)), 2)]
+    completion = Completion.model_validate_json(reply.body)
+    assert [(choice.index, choice.text) for choice in completion.choices] == [
+        *[(0, "x"), (1, "y")],
+        *[(2, "x"), (3, "y")],
+    ]
+    assert completion.usage is not None
+    assert (completion.usage.prompt_tokens, completion.usage.completion_tokens) == (10, 12)
+    assert reply.accounts[0].finish == "stop stop stop stop"
+    streamed, _ = answered(MANIFEST, post(COMPLETIONS, body | {"stream": True}), reports)
+    texts = [(chunk.choices[0].index, chunk.choices[0].text) for chunk in chunks_of(streamed)]
+    assert [text for text in texts if text[1]] == [(0, "x"), (1, "y"), (2, "x"), (3, "y")]
+    assert streamed.accounts == reply.accounts
+
+
+def test_one_prompt_that_is_not_taken_refuses_all_and_cancels_the_others() -> None:
+    body: Document = {"model": "m", "prompt": ["a", "b"], "stream": True}
+    reply, told = answered(MANIFEST, post(COMPLETIONS, body), [Rejected(0, Rejection.PROMPT_EMPTY)])
+    assert (reply.status, error_of(reply.body).param) == (400, "prompt")
+    assert sum(isinstance(each, Generate) for each in told) == 2
+
+
 @pytest.mark.parametrize(
     ("path", "body", "param"),
     [
-        (COMPLETIONS, {"prompt": ["a", "b"]}, "prompt"),
+        (COMPLETIONS, {"prompt": ["a"] * 17}, "prompt"),
         (COMPLETIONS, {"prompt": ["a", 1]}, "prompt"),
         (COMPLETIONS, {"prompt": []}, "prompt"),
         (COMPLETIONS, {"prompt": [-1]}, "prompt"),

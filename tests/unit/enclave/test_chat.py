@@ -3,6 +3,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from openai.types import ErrorObject
@@ -25,7 +26,7 @@ from enclave.engine.protocol import (
     Text,
     Turn,
 )
-from models.manifest import Manifest
+from models.manifest import Manifest, ToolFormat
 from tests.fakes.engine import KeptReply, answered, post
 from tests.unit.enclave.api_support import (
     MANIFEST,
@@ -282,6 +283,28 @@ def test_a_tool_is_called_by_the_model() -> None:
     }
     only = whole(said(CALL, CALL), {"tools": [WEATHER]}, manifest=WITH_TOOLS).choices[0].message
     assert (only.content, len(only.tool_calls or ())) == (None, 2)
+
+
+def test_calls_in_the_forms_of_other_models() -> None:
+    llama3 = replace(WITH_TOOLS, tools=ToolFormat.LLAMA3)
+    written = '{"name": "weather", "parameters": {"city": "Ulm"}}'
+    answer = whole(said(written), {"tools": [WEATHER], "parallel_tool_calls": False}, manifest=llama3)
+    assert [call.to_dict()["function"] for call in answer.choices[0].message.tool_calls or ()] == [
+        {"name": "weather", "arguments": '{"city":"Ulm"}'}
+    ]
+    _, order = ask(said(written), {"tools": [WEATHER], "tool_choice": "required"}, manifest=llama3)
+    assert order.shape is not None
+    assert (order.shape.before, order.shape.after) == ("", "")
+    assert '"parameters":{' in order.shape.schema
+
+
+def test_a_list_of_calls_cannot_be_cut_after_the_first() -> None:
+    mistral = replace(WITH_TOOLS, tools=ToolFormat.MISTRAL)
+    body: Document = {"tools": [WEATHER], "parallel_tool_calls": False}
+    reply, told = answered(mistral, post(CHAT, {"model": "m", "messages": USER} | body), [])
+    assert told == []
+    error = error_of(reply.body)
+    assert (error.param, error.code) == ("parallel_tool_calls", "unsupported_parameter")
 
 
 def test_calls_in_a_stream_are_numbered() -> None:

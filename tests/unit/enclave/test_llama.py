@@ -3,8 +3,11 @@
 
 import os
 import random
+import subprocess
+import sys
 from functools import cache
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,12 +17,29 @@ from enclave.engine import llama
 from enclave.engine.check import check_library, check_model
 from enclave.engine.protocol import Sampling
 from enclave.engine.sampling import Candidates, Chooser, GrammarError, Logits, likeliest, log_probabilities
+from enclave.engine.snapshots import SessionMemory
 from models.fetch import weights_path
+from models.gguf import parse_gguf
 from models.manifest import find_manifest
 
 CONTEXT_TOKENS, SLOTS = 512, 3
 # More than one thread is a matter of the machine; tests take what there is.
 THREADS = (1, 2)
+DIGEST = find_manifest("smollm2-135m-instruct").digest
+NOT_HERE = 77
+WITH_VARIANT = f"""
+import ctypes, sys
+from enclave.engine import check, llama
+variant, path, digest = sys.argv[1:]
+folder = llama.library_folder()
+ggml = ctypes.CDLL(str(folder / "libggml.so"))
+ggml.ggml_backend_load.argtypes, ggml.ggml_backend_load.restype = [ctypes.c_char_p], ctypes.c_void_p
+llama.library.llama_log_set(llama._discard_log, None)
+if not ggml.ggml_backend_load(str(folder / f"libggml-cpu-{{variant}}.so").encode()):
+    sys.exit({NOT_HERE})
+assert check.check_library() == variant
+check.check_model(llama.Model(path, context_tokens=256, threads=2, slots=2), bytes.fromhex(digest))
+"""
 
 
 @cache
@@ -86,8 +106,44 @@ def test_weights_that_are_none_are_refused() -> None:
 def test_the_library_and_the_model_pass_their_own_check() -> None:
     model()
     assert check_library() in ("haswell", "zen4", "sapphirerapids")
-    check_model(model())
+    check_model(model(), DIGEST)
     assert [model().length(slot) for slot in range(SLOTS)] == [0] * SLOTS
+
+
+def spoiled_layer(destination: Path) -> str:
+    """The default weights with one tensor of the fifth layer full of zeros."""
+    content = bytearray(Path(path()).read_bytes())
+    header = parse_gguf(bytes(content))
+    (tensor,) = [tensor for tensor in header.tensors if tensor.name == "blk.5.ffn_down.weight"]
+    start = header.data_start + tensor.offset
+    content[start : start + tensor.size_bytes] = bytes(tensor.size_bytes)
+    destination.write_bytes(content)
+    return str(destination)
+
+
+def test_a_model_that_computes_something_else_fails_its_check(tmp_path: Path) -> None:
+    """What is consistent with itself can be wrong all the same."""
+    model()
+    wrong = llama.Model(
+        spoiled_layer(tmp_path / "wrong.gguf"), context_tokens=CONTEXT_TOKENS, threads=1, slots=SLOTS
+    )
+    check_model(wrong, b"nothing is known of these")
+    with pytest.raises(llama.EngineError, match="another answer"):
+        check_model(wrong, DIGEST)
+
+
+@pytest.mark.parametrize("variant", ["haswell", "zen4", "sapphirerapids"])
+def test_every_variant_of_the_cpu_code_gives_the_known_answer(variant: str) -> None:
+    """In a process of its own, for there can be one variant in each. One that this CPU lacks is skipped."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", WITH_VARIANT, variant, path(), DIGEST.hex()],
+        cwd=Path(__file__).parents[3],
+        env=os.environ | {"OMP_WAIT_POLICY": "passive"},
+        check=False,
+    )
+    if done.returncode == NOT_HERE:
+        pytest.skip(f"this processor cannot run {variant}")
+    assert done.returncode == 0
 
 
 def test_there_are_as_many_slots_as_there_is_memory_for() -> None:
@@ -174,6 +230,30 @@ def test_a_restored_sequence_goes_on_as_if_nothing_had_been() -> None:
     assert np.array_equal(rows[1], expected[1])
     for slot in (0, 1):
         made.wipe(slot)
+
+
+def test_a_conversation_resumed_from_its_sealed_snapshot_goes_on_bit_for_bit() -> None:
+    """With 420 tokens; `python -m benchmarks.resume` asks the same of 100 to 1,200, on all threads."""
+    made, prompt, memory = model(), words(10, 420), SessionMemory(b"test", 1 << 26)
+    first = int(prefill(made, 0, prompt).argmax())
+    memory.keep(bytes(16), bytes(16), np.array(prompt, np.int32), made.save(0), 0.0)
+    tokens, expected = following(made, first, 3)
+    made.wipe(0)
+    recalled = memory.recall(bytes(16), bytes(16), 0.0)
+    assert recalled is not None
+    made.restore(0, recalled.open_state(), len(recalled.tokens))
+    assert following(made, first, 3) == (tokens, expected)
+    made.wipe(0)
+
+
+def following(made: llama.Model, token: int, count: int) -> tuple[list[int], list[bytes]]:
+    """The next greedy tokens of the first slot, and the bytes of their logits."""
+    tokens, rows = [token], list[bytes]()
+    for _ in range(count):
+        row = made.decode(tokens[-1:])[0]
+        tokens.append(int(row.argmax()))
+        rows.append(row.tobytes())
+    return tokens, rows
 
 
 def test_a_sequence_that_was_cut_goes_on_from_there() -> None:

@@ -217,3 +217,28 @@ def test_what_a_file_says_otherwise_than_its_manifest_is_named(tmp_path: Path) -
     found = differences(find_manifest(MODEL), read_gguf(path))
     assert [sentence.split(" is ")[0] for sentence in found] == ["chat template", "tool format"]
     assert describe(path).tools is ToolFormat.TAGGED
+
+
+@pytest.mark.parametrize(
+    ("written", "form"),
+    [
+        ('<tool_call>{"name": <function-name>}</tool_call>', ToolFormat.TAGGED),
+        ("<tool_call><function=name></function></tool_call>", ToolFormat.NONE),
+        ("<tool_call>name<arg_key>a</arg_key></tool_call>", ToolFormat.NONE),
+        ('[TOOL_CALLS] [{"name": "f"}]', ToolFormat.MISTRAL),
+        ("[TOOL_CALLS]f[ARGS]{}", ToolFormat.NONE),
+        ('{{- \'{"name": function name, "parameters": dictionary of them}\' }}', ToolFormat.LLAMA3),
+        ('{{- "{\\"name\\": function name, \\"parameters\\": them}" }}', ToolFormat.LLAMA3),
+        ("<function_calls>", ToolFormat.NONE),
+    ],
+)
+def test_the_template_says_how_tools_are_called(tmp_path: Path, written: str, form: ToolFormat) -> None:
+    path = tmp_path / "a.gguf"
+
+    def found(template: str) -> ToolFormat:
+        lines = without("tokenizer.chat_template")
+        path.write_bytes(Parts(metadata=[*lines, string("tokenizer.chat_template", template)]).file())
+        return describe(path).tools
+
+    assert found("{%- if tools is not none %}" + written + "{% endif %}") is form
+    assert found(written) is ToolFormat.NONE, "a template that reads no tools has none"
