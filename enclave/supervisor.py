@@ -71,7 +71,7 @@ def supervise(launch: Launch, weights: int, listener: socket.socket, reporter: t
 
 def pause_seconds(quick_ends: int) -> float:
     """How long to wait after so many quick ends in a row: twice as long each time, up to a limit."""
-    counted = quick_ends - QUICK_ENDS_WITHOUT_PAUSE
+    counted = min(quick_ends - QUICK_ENDS_WITHOUT_PAUSE, 16)  # enough for the limit, and no overflow
     return min(FIRST_PAUSE_SECONDS * 2.0 ** (counted - 1), LONGEST_PAUSE_SECONDS) if counted > 0 else 0.0
 
 
