@@ -124,6 +124,23 @@ weights = "{weights}"
 {extra}"""
 
 
+def prepare_enclave(place: Place, config: str, program: tuple[str, ...] = ("enclave",)) -> list[str]:
+    """Write the policy and the configuration of an enclave, and give the command that runs it."""
+    write_policy(place)
+    file = place.folder / "enclave.toml"
+    file.write_text(config, encoding="utf-8")
+    return [*PYTHON, *program, "--config", str(file)]
+
+
+def prepare_host(place: Place, *, link: str = "", extra: str = "") -> list[str]:
+    """Write the configuration of a host, and give the command that runs it."""
+    place.host_folder.mkdir(exist_ok=True)
+    file = place.host_folder / "host.toml"
+    link = link or f"unix:{place.enclave_socket}"
+    file.write_text(f'listen = "127.0.0.1:{place.port}"\nlink = "{link}"\n{extra}', encoding="utf-8")
+    return [*PYTHON, "host", "--config", str(file)]
+
+
 @contextmanager
 def enclave(
     place: Place,
@@ -135,12 +152,9 @@ def enclave(
     program: tuple[str, ...] = ("enclave",),
 ) -> Generator[subprocess.Popen[bytes]]:
     """A running enclave. `program` is the module that runs it, with its arguments. Raises StartError."""
-    write_policy(place)
     weights = fetch(find_manifest(place.model))
-    config = place.folder / "enclave.toml"
     text = enclave_config(place, weights, link=link, settings=settings, extra=extra, tee=tee)
-    config.write_text(text, encoding="utf-8")
-    command = [*PYTHON, *program, "--config", str(config)]
+    command = prepare_enclave(place, text, program)
     with running("the enclave", command, place.folder, place.enclave_log) as process:
         wait_until(
             lambda: "Started" in place.enclave_log.read_text(encoding="utf-8"), process, place.enclave_log
@@ -151,11 +165,7 @@ def enclave(
 @contextmanager
 def host(place: Place, *, link: str = "", extra: str = "") -> Generator[subprocess.Popen[bytes]]:
     """A running host in front of the enclave; `extra` is more of its configuration. Raises StartError."""
-    place.host_folder.mkdir(exist_ok=True)
-    config = place.host_folder / "host.toml"
-    link = link or f"unix:{place.enclave_socket}"
-    config.write_text(f'listen = "127.0.0.1:{place.port}"\nlink = "{link}"\n{extra}', encoding="utf-8")
-    command = [*PYTHON, "host", "--config", str(config)]
+    command = prepare_host(place, link=link, extra=extra)
     with running("the host", command, place.host_folder, place.host_log) as process:
         wait_until(lambda: is_listening(place.port), process, place.host_log)
         yield process

@@ -1,6 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""HTTP to the host: fetch the public document, deliver an exchange. Nothing the host says is believed."""
+"""HTTP to the host: fetch the public document, deliver an exchange. Nothing the host says is believed.
 
+A host that is busy (503) and says when to come back is asked again, within limits, with the same bytes. That
+is harmless: an enclave opens no ciphertext twice, and whoever could deliver a copy has it already.
+"""
+
+import re
+import threading
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -13,7 +20,10 @@ EVIDENCE_PATH = "/.well-known/attested-ohttp"
 CONNECT_SECONDS, READ_SECONDS = 10.0, 120.0
 MAX_EVIDENCE_BYTES = 1 << 16
 MAX_CONNECTIONS = 64
-OK = 200
+OK, BUSY = 200, 503
+PATIENCE_SECONDS, LEAST_PAUSE_SECONDS = 20.0, 0.2  # for a busy host, in all and each time
+
+_SECONDS = re.compile("[0-9]{1,4}")
 
 
 class UnreachableError(Exception):
@@ -41,15 +51,17 @@ class Courier:
             )
         except httpx.InvalidURL as error:
             raise UnreachableError(f"there can be no host at {url}: {error}") from error
+        self._closed = threading.Event()
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections. Whoever waits for a busy host waits no more."""
+        self._closed.set()
         self._http.close()
 
     def document(self) -> bytes:
         """What the host hands out as evidence. Raises UnreachableError and EvidenceError."""
         try:
-            with self._http.stream("GET", EVIDENCE_PATH) as response:
+            with self._ask(self._http.build_request("GET", EVIDENCE_PATH)) as response:
                 if response.status_code != OK:
                     raise UnreachableError(f"the host gives no evidence (status {response.status_code})")
                 return _read_at_most(response, MAX_EVIDENCE_BYTES)
@@ -61,14 +73,38 @@ class Courier:
         """The host's response to an exchange. Raises UnreachableError and TruncatedResponse."""
         headers = {"content-type": exchange.media_type, "incremental": "?1"}
         try:
-            with self._http.stream(
+            request = self._http.build_request(
                 "POST", exchange.gateway_path, content=exchange.body, headers=headers
-            ) as response:
+            )
+            with self._ask(request) as response:
                 yield response
         except httpx.ConnectError as error:
             raise UnreachableError(f"the host cannot be reached: {error}") from error
         except httpx.HTTPError as error:
             raise TruncatedResponse(f"the connection to the host broke: {type(error).__name__}") from error
+
+    @contextmanager
+    def _ask(self, request: httpx.Request) -> Generator[httpx.Response]:
+        """The host's response; where it is busy, the one after the pause that it asks for."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            response = self._http.send(request, stream=True)
+            try:
+                seconds = pause_seconds(response)
+                if seconds is None or time.monotonic() + seconds > deadline:
+                    yield response
+                    return
+            finally:
+                response.close()
+            self._closed.wait(seconds)
+
+
+def pause_seconds(response: httpx.Response) -> float | None:
+    """How long a busy host asks to wait (Retry-After in seconds); None where it is not, or does not say."""
+    asked = response.headers.get("retry-after", "")
+    if response.status_code != BUSY or not _SECONDS.fullmatch(asked):
+        return None
+    return max(float(asked), LEAST_PAUSE_SECONDS)
 
 
 def check_passed_on(exchange: Exchange, response: httpx.Response) -> None:

@@ -228,7 +228,7 @@ def summary(session: Session) -> str:
 
 
 class Watch:
-    """Renews the session in the background also while nobody asks, and says what changed."""
+    """Looks at the session also while nobody asks, and says what changed."""
 
     def __init__(self, connection: Connection, said: str, seconds: float = WATCH_SECONDS) -> None:
         self._connection, self._seconds = connection, seconds

@@ -100,8 +100,9 @@ class Connection:
         self.close()
 
     def close(self) -> None:
-        """Close all connections to the host."""
+        """Close all connections to the host, and open none any more, in the background neither."""
         self._courier.close()
+        self._keeper.close()
 
     def evidence(self) -> Evidence:
         """The evidence that the host hands out, unverified. Raises UnreachableError and EvidenceError."""
@@ -161,8 +162,8 @@ class Connection:
                 )
                 with self._courier.deliver(exchange) as response:
                     if response.status_code == UNKNOWN_KEY:
-                        self._keeper.lost(key.session)
                         self._ready = None
+                        self._keeper.lost(key.session)
                         if attempt == 0:
                             continue
                     yield from self._receive(exchange, response)
