@@ -10,11 +10,13 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 
 SECONDS = 60.0
-Members = dict[str, object]
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+Members: TypeAlias = dict[str, Json]
 
 
 class Page:
@@ -33,7 +35,7 @@ class Page:
         self.send("Network.enable")
         self.send("Emulation.setScriptExecutionDisabled", value=True)
 
-    def send(self, method: str, **parameters: object) -> Members:
+    def send(self, method: str, **parameters: Json) -> Members:
         """One command that works; its result."""
         message = self._answer_to(method, parameters)
         result = message.get("result")
@@ -42,8 +44,9 @@ class Page:
 
     def _answer_to(self, method: str, parameters: Members) -> Members:
         number = next(self._numbers)
-        session = {} if self._session is None else {"sessionId": self._session}
-        command = {"id": number, "method": method, "params": parameters} | session
+        command: Members = {"id": number, "method": method, "params": dict(parameters)}
+        if self._session is not None:
+            command["sessionId"] = self._session
         os.write(self._commands, json.dumps(command).encode() + b"\0")
         while (message := self._receive()).get("id") != number:
             pass
@@ -54,12 +57,12 @@ class Page:
         self.send(
             "Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=False
         )
-        liked = [{"name": "prefers-color-scheme", "value": colours}]
+        liked: list[Json] = [{"name": "prefers-color-scheme", "value": colours}]
         self.send("Emulation.setEmulatedMedia", features=liked)
         self.send("Page.navigate", url=url)
         self.wait_for("document.readyState == 'complete' && document.querySelector('main') != null")
 
-    def evaluate(self, expression: str) -> object:
+    def evaluate(self, expression: str) -> Json:
         """What the inspector finds, which is no script of the page; None also between two pages."""
         asked: Members = {"expression": expression, "returnByValue": True}
         match self._answer_to("Runtime.evaluate", asked):

@@ -213,7 +213,8 @@ def test_a_refused_enclave_is_told_and_is_not_tried_again(host: Host, connection
 def test_verify_again_looks_at_what_is_there_now(host: Host, connection: Connection) -> None:
     own = {"origin": OWN}
     assert "<title>VERIFIED" in send(connection, "GET", "/", {}).text
-    honest, host.enclave.evidence_for = host.enclave.evidence_for, lambda _: host.enclave.evidence
+    honest = host.enclave.evidence_for
+    host.enclave.evidence_for = lambda _: host.enclave.evidence
     assert "<title>VERIFIED" in send(connection, "GET", "/", {}).text  # of the session, which is still good
     send(connection, "POST", "/verify", own)
     refused = send(connection, "GET", "/", {}).text
