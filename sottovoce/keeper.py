@@ -74,6 +74,13 @@ class SessionKeeper:
         with self._changed:
             self._changed.notify_all()
 
+    def leave(self) -> None:
+        """Take no more keys from the session in force; whoever has one may finish."""
+        with self._changed:
+            if self._session is not None:
+                self._session.end()
+            self._changed.notify_all()
+
     def lost(self, session: Session) -> None:
         """The enclave does not know this session any more."""
         with self._changed:

@@ -31,6 +31,7 @@ KEY_FIELD: Final = "a-ohttp-key"
 
 IDEMPOTENCY_FIELD: Final = "idempotency-key"
 IDEMPOTENCY_KEY_SIZE: Final = 16
+MIN_TOKEN_CHARACTERS: Final = 22  # 128 random bits in base64url: a shorter token may be that of many
 
 SESSION_VERSION: Final = 1
 MAX_KEYS: Final = 16
