@@ -13,7 +13,7 @@ import httpx
 from attestation.evidence import Evidence, EvidenceError, decode_evidence
 from attestation.policy import Policy
 from attestation.verify import VerificationError, VerifiedEnclave
-from sottovoce.chat import ApiError, Turn, chat_request, deltas, model_names
+from sottovoce.chat import ApiError, Turn, chat_request, model_names, texts
 from sottovoce.courier import (
     EVIDENCE_PATH,
     Courier,
@@ -28,7 +28,6 @@ from sottovoce.opening import KEYS, Failed, Ready, Start, WrongSessionError
 from sottovoce.session import (
     GATEWAY_PATH,
     UNKNOWN_KEY,
-    AnswerError,
     Event,
     Exchange,
     Head,
@@ -132,15 +131,7 @@ class Connection:
         Raises ApiError for an error of the enclave, AnswerError where the answer cannot be believed: what was
         given out before is in its field `partial`, and is no answer.
         """
-        pieces: list[str] = []
-        events = self.stream("POST", "/v1/chat/completions", chat_request(model, turns, **parameters))
-        try:
-            for piece in deltas(events):
-                pieces.append(piece)
-                yield piece
-        except AnswerError as error:
-            error.partial = "".join(pieces)
-            raise
+        return texts(self.stream("POST", "/v1/chat/completions", chat_request(model, turns, **parameters)))
 
     def stream(
         self,
