@@ -43,8 +43,8 @@ def model_names(events: list[Event]) -> list[str]:
 def texts(events: Generator[Event]) -> Generator[str]:
     """The texts of one exchange as they come. Raises ApiError, and AnswerError with what came before.
 
-    However it ends, the exchange is over then: one that were left to the garbage collector could be ended in
-    the middle of another exchange of the same thread, which holds the locks that ending takes.
+    However it ends, the exchange is over then, and the enclave works no more for it: the traceback of an
+    error would keep it.
     """
     pieces: list[str] = []
     with closing(events):

@@ -22,6 +22,7 @@ from sottovoce.courier import (
     UnreachableError,
     check_passed_on,
 )
+from sottovoce.delivered import Delivered
 from sottovoce.keeper import SessionKeeper
 from sottovoce.one_time_keys import Assurance, Session
 from sottovoce.opening import KEYS, Failed, Ready, Start, WrongSessionError
@@ -170,7 +171,7 @@ class Connection:
         added = (new_idempotency_key(), (SHAPING_FIELD, self._shaping.value))
         return (*fields, *(field for field in added if field[0] not in given))
 
-    def _receive(self, exchange: Exchange, response: httpx.Response) -> Iterator[Event]:
+    def _receive(self, exchange: Exchange, response: Delivered) -> Iterator[Event]:
         check_passed_on(exchange, response)
         for data in response.iter_raw():
             for event in exchange.receive(data):

@@ -74,7 +74,7 @@ def test_an_error_in_the_stream_ends_it(cuts: list[int]) -> None:
 
 @pytest.mark.parametrize("error", [ApiError, TruncatedResponse, None])
 def test_an_exchange_is_over_when_its_texts_are(error: type[Exception] | None) -> None:
-    """It is not left to the garbage collector, which could end it while a lock of the network is held."""
+    """It is not left to the garbage collector."""
     ended: list[bool] = []
 
     def events() -> Generator[Event]:
