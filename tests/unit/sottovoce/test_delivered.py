@@ -11,6 +11,7 @@ from types import FrameType
 
 import pytest
 from httpcore._synchronization import ThreadLock
+from typing_extensions import override
 
 from sottovoce.courier import EVIDENCE_PATH, Courier
 from tests.conftest import wait_until
@@ -44,7 +45,8 @@ class Endless(BaseHTTPRequestHandler):
         assert self.rfile.read(1) == b""
         self.left.set()
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+    @override
+    def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
 
 
