@@ -28,7 +28,7 @@ _SECONDS = re.compile("[0-9]{1,4}")
 
 
 class UnreachableError(Exception):
-    """The host cannot be reached, or gives no evidence. Nothing was sent to it."""
+    """The host cannot be reached, gives no evidence, or is no longer asked. Nothing was sent to it."""
 
 
 class RefusedByHostError(Exception):
@@ -89,17 +89,26 @@ class Courier:
     def _ask(self, request: httpx.Request) -> Generator[Delivered]:
         """The host's response; where it is busy, the one after the pause that it asks for."""
         deadline = time.monotonic() + PATIENCE_SECONDS
+        response = self._send(request)
         while True:
-            with self._pool:
-                response = self._pool.deliver(self._http.send(request, stream=True))
             try:
                 seconds = pause_seconds(response)
-                if seconds is None or time.monotonic() + seconds > deadline:
+                late = seconds is None or time.monotonic() + seconds > deadline
+                if late or self._closed.wait(seconds):
                     yield response
                     return
             finally:
                 self._pool.end(response)
-            self._closed.wait(seconds)
+            try:
+                response = self._send(request)
+            except httpx.ConnectError as error:  # which would say that nothing was sent
+                raise httpx.ReadError(str(error)) from error
+
+    def _send(self, request: httpx.Request) -> Delivered:
+        if self._closed.is_set():
+            raise httpx.ConnectError("the connection was closed")
+        with self._pool:
+            return self._pool.deliver(self._http.send(request, stream=True))
 
 
 def pause_seconds(response: Delivered | httpx.Response) -> float | None:

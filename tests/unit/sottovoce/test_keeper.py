@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from sottovoce.courier import RefusedByHostError
+from sottovoce.courier import RefusedByHostError, UnreachableError
 from sottovoce.keeper import RETRY_SECONDS, SessionKeeper
 from sottovoce.one_time_keys import REFRESH_SECONDS, Session
 from sottovoce.transport import GATEWAY_PATH, Connection
@@ -247,7 +247,7 @@ def test_the_thread_ends_when_the_connection_is_closed() -> None:
         thread = opened(connection)
         assert thread.is_alive()
     assert not thread.is_alive()
-    with pytest.raises(RuntimeError, match="closed"):
+    with pytest.raises(UnreachableError, match="closed"):
         connection.open()
 
 
@@ -291,7 +291,7 @@ def test_who_waits_for_a_key_learns_that_the_connection_was_closed() -> None:
     with ThreadPoolExecutor(1) as threads, keeper.key(), keeper.key(), keeper.key(), keeper.key():
         waiting = threads.submit(keeper.key().__enter__)
         keeper.close()
-        assert isinstance(waiting.exception(10), RuntimeError)
+        assert isinstance(waiting.exception(10), UnreachableError)
 
 
 PROGRAM = """
