@@ -12,6 +12,7 @@ chat_commands: what one can do in a conversation, and what happens when it fails
 chat_markdown: Markdown on a terminal while it comes
 chat_terminal: the terminal, or lines and JSON for programs
 courier: HTTP to the host
+delivered: answers of the host as they come, which the garbage collector cannot end at a bad moment
 keeper: keeps a session at hand for any number of threads
 transport: all of it together
 memory: what follows from what a client was shown before

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 import httpx
 
 from attestation.evidence import EvidenceError
+from sottovoce.delivered import Delivered, Pool
 from sottovoce.session import UNKNOWN_KEY, Exchange, TruncatedResponse
 
 EVIDENCE_PATH = "/.well-known/attested-ohttp"
@@ -27,7 +28,7 @@ _SECONDS = re.compile("[0-9]{1,4}")
 
 
 class UnreachableError(Exception):
-    """The host cannot be reached, or gives no evidence. Nothing was sent to it."""
+    """The host cannot be reached, gives no evidence, or is no longer asked. Nothing was sent to it."""
 
 
 class RefusedByHostError(Exception):
@@ -51,12 +52,13 @@ class Courier:
             )
         except httpx.InvalidURL as error:
             raise UnreachableError(f"there can be no host at {url}: {error}") from error
-        self._closed = threading.Event()
+        self._closed, self._pool = threading.Event(), Pool()
 
     def close(self) -> None:
         """Close all connections. Whoever waits for a busy host waits no more."""
         self._closed.set()
-        self._http.close()
+        with self._pool:
+            self._http.close()
 
     def document(self) -> bytes:
         """What the host hands out as evidence. Raises UnreachableError and EvidenceError."""
@@ -69,7 +71,7 @@ class Courier:
             raise UnreachableError(f"the host cannot be reached: {error}") from error
 
     @contextmanager
-    def deliver(self, exchange: Exchange) -> Generator[httpx.Response]:
+    def deliver(self, exchange: Exchange) -> Generator[Delivered]:
         """The host's response to an exchange. Raises UnreachableError and TruncatedResponse."""
         headers = {"content-type": exchange.media_type, "incremental": "?1"}
         try:
@@ -84,22 +86,32 @@ class Courier:
             raise TruncatedResponse(f"the connection to the host broke: {type(error).__name__}") from error
 
     @contextmanager
-    def _ask(self, request: httpx.Request) -> Generator[httpx.Response]:
+    def _ask(self, request: httpx.Request) -> Generator[Delivered]:
         """The host's response; where it is busy, the one after the pause that it asks for."""
         deadline = time.monotonic() + PATIENCE_SECONDS
+        response = self._send(request)
         while True:
-            response = self._http.send(request, stream=True)
             try:
                 seconds = pause_seconds(response)
-                if seconds is None or time.monotonic() + seconds > deadline:
+                late = seconds is None or time.monotonic() + seconds > deadline
+                if late or self._closed.wait(seconds):
                     yield response
                     return
             finally:
-                response.close()
-            self._closed.wait(seconds)
+                self._pool.end(response)
+            try:
+                response = self._send(request)
+            except httpx.ConnectError as error:  # which would say that nothing was sent
+                raise httpx.ReadError(str(error)) from error
+
+    def _send(self, request: httpx.Request) -> Delivered:
+        if self._closed.is_set():
+            raise httpx.ConnectError("the connection was closed")
+        with self._pool:
+            return self._pool.deliver(self._http.send(request, stream=True))
 
 
-def pause_seconds(response: httpx.Response) -> float | None:
+def pause_seconds(response: Delivered | httpx.Response) -> float | None:
     """How long a busy host asks to wait (Retry-After in seconds); None where it is not, or does not say."""
     asked = response.headers.get("retry-after", "")
     if response.status_code != BUSY or not _SECONDS.fullmatch(asked):
@@ -107,7 +119,7 @@ def pause_seconds(response: httpx.Response) -> float | None:
     return max(float(asked), LEAST_PAUSE_SECONDS)
 
 
-def check_passed_on(exchange: Exchange, response: httpx.Response) -> None:
+def check_passed_on(exchange: Exchange, response: Delivered) -> None:
     """Raise RefusedByHostError or TamperedResponse unless this looks like an encapsulated answer."""
     if response.status_code == UNKNOWN_KEY:
         raise UnknownKeyError("the host says that the enclave does not know this key")
@@ -116,7 +128,7 @@ def check_passed_on(exchange: Exchange, response: httpx.Response) -> None:
     exchange.check_media_type(response.headers.get("content-type", ""))
 
 
-def _read_at_most(response: httpx.Response, limit: int) -> bytes:
+def _read_at_most(response: Delivered, limit: int) -> bytes:
     document = bytearray()
     for data in response.iter_raw():
         document += data

@@ -15,6 +15,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Final
 
+from sottovoce.courier import UnreachableError
 from sottovoce.one_time_keys import NoKeyError, OneTimeKey, Session, SessionOverError
 
 RETRY_SECONDS: Final = 30.0  # after a next session could not be opened
@@ -43,11 +44,11 @@ class SessionKeeper:
     def current(self) -> Session:
         """The session in force; opens one where there is none. Raises what opening raises.
 
-        Raises RuntimeError after `close`.
+        Raises UnreachableError after `close`.
         """
         with self._changed:
             if self._closed:
-                raise RuntimeError("the connection was closed")
+                raise UnreachableError("the connection was closed")
             now, session = self._clock(), self._session
             if session is not None and not session.is_over(now):
                 if self._seconds_until_due(session, now) <= 0:

@@ -13,7 +13,7 @@ import httpx
 from attestation.evidence import Evidence, EvidenceError, decode_evidence
 from attestation.policy import Policy
 from attestation.verify import VerificationError, VerifiedEnclave
-from sottovoce.chat import ApiError, Turn, chat_request, deltas, model_names
+from sottovoce.chat import ApiError, Turn, chat_request, model_names, texts
 from sottovoce.courier import (
     EVIDENCE_PATH,
     Courier,
@@ -22,6 +22,7 @@ from sottovoce.courier import (
     UnreachableError,
     check_passed_on,
 )
+from sottovoce.delivered import Delivered
 from sottovoce.keeper import SessionKeeper
 from sottovoce.memory import Notice, PinnedError, ReleaseWarning
 from sottovoce.one_time_keys import Assurance, Session
@@ -30,7 +31,6 @@ from sottovoce.recollection import ProcessMemory, Recollection, Remembers, warn
 from sottovoce.session import (
     GATEWAY_PATH,
     UNKNOWN_KEY,
-    AnswerError,
     Event,
     Exchange,
     Head,
@@ -176,15 +176,7 @@ class Connection:
 
     def texts(self, request: bytes) -> Generator[str]:
         """The same for a request that `chat_request` made."""
-        pieces: list[str] = []
-        events = self.stream("POST", "/v1/chat/completions", request)
-        try:
-            for piece in deltas(events):
-                pieces.append(piece)
-                yield piece
-        except AnswerError as error:
-            error.partial = "".join(pieces)
-            raise
+        return texts(self.stream("POST", "/v1/chat/completions", request))
 
     def stream(
         self,
@@ -226,7 +218,7 @@ class Connection:
         added = (new_idempotency_key(), (SHAPING_FIELD, self._shaping.value))
         return (*fields, *(field for field in added if field[0] not in given))
 
-    def _receive(self, exchange: Exchange, response: httpx.Response) -> Iterator[Event]:
+    def _receive(self, exchange: Exchange, response: Delivered) -> Iterator[Event]:
         check_passed_on(exchange, response)
         for data in response.iter_raw():
             for event in exchange.receive(data):

@@ -122,6 +122,17 @@ def child(parent: int, module: str) -> int:
     return [int(each) for each in children if module in arguments(int(each))][0]  # noqa: RUF015 - IndexError
 
 
+def first_answer(connection: Connection) -> str:
+    """The answer, as soon as both programs have started."""
+    deadline = time.monotonic() + RECOVERY_SECONDS
+    while True:
+        try:
+            return answer(connection)
+        except TYPED:
+            assert time.monotonic() < deadline, "it did not start"
+            time.sleep(0.1)
+
+
 @pytest.fixture
 def battlefield(tmp_path: Path, vendor_folder: Path) -> Iterator[Field]:
     """An enclave and a host, kept running."""
@@ -141,13 +152,7 @@ def test_processes_are_killed_at_random_moments(battlefield: Field) -> None:
     began = time.monotonic()
     policy = choose_policy(battlefield.place.url, file=battlefield.place.policy, simulated=True)
     with Connection(battlefield.place.url, policy, shaping=Off()) as connection:
-        while True:
-            try:
-                expected = answer(connection)
-                break
-            except TYPED:
-                assert time.monotonic() - began < RECOVERY_SECONDS
-                time.sleep(0.1)
+        expected = first_answer(connection)
         started = time.monotonic()
         assert answer(connection) == expected
         within_seconds = time.monotonic() - started

@@ -17,6 +17,8 @@ from sottovoce.courier import (
     UnreachableError,
     pause_seconds,
 )
+from sottovoce.failures import failure_of
+from sottovoce.session import TruncatedResponse
 from tests.fakes.relay import PROBLEM, TEXTS, Enclave, Host, Outer, guest
 
 MACHINE = guest()
@@ -83,6 +85,27 @@ def test_a_host_that_is_busy_for_ever_is_an_error(host: Host, monkeypatch: pytes
             connection.verify()
 
 
+def test_a_host_that_was_busy_and_is_gone_may_have_the_request(host: Host) -> None:
+    """Trying again is not called safe: the first copy was sent, whatever the host said of it."""
+    with host.connect() as connection:
+        connection.open()
+        bodies: list[bytes] = []
+
+        def busy_and_gone(_path: str, _kind: str, body: bytes) -> Outer:
+            bodies.append(body)
+            if len(bodies) > 1:
+                raise httpx.ConnectError("connection refused")
+            return BUSY
+
+        host.deliver = busy_and_gone
+        with pytest.raises(TruncatedResponse) as raised:
+            list(connection.chat("model", QUESTION))
+        assert not failure_of(raised.value).retry_is_safe
+        with pytest.raises(UnreachableError) as nothing_sent:
+            list(connection.chat("model", QUESTION))
+        assert failure_of(nothing_sent.value).retry_is_safe
+
+
 def test_a_pause_beyond_patience_is_not_waited_for(host: Host) -> None:
     with host.connect() as connection:
         connection.open()
@@ -138,7 +161,7 @@ def test_closing_ends_the_wait() -> None:
     def ask() -> None:
         try:
             waiting.document()
-        except RuntimeError as error:
+        except UnreachableError as error:
             errors.append(error)
 
     thread = threading.Thread(target=ask)

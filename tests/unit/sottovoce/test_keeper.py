@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from sottovoce.courier import RefusedByHostError
+from sottovoce.courier import RefusedByHostError, UnreachableError
 from sottovoce.keeper import RETRY_SECONDS, SessionKeeper
 from sottovoce.one_time_keys import REFRESH_SECONDS, Session
 from sottovoce.transport import GATEWAY_PATH, Connection
@@ -161,11 +161,17 @@ def openings(host: Host) -> int:
     return sum(path == GATEWAY_PATH for path, _ in host.posts)
 
 
-def thread_of(connection: Connection) -> threading.Thread:
-    """The thread that opens its sessions."""
-    thread = connection._keeper._thread
-    assert thread is not None
+def opened(connection: Connection) -> threading.Thread:
+    """Open its first session; the thread that does this."""
+    before = session_threads()
+    connection.open()
+    (thread,) = session_threads() - before
     return thread
+
+
+def session_threads() -> set[threading.Thread]:
+    """The threads of all keepers."""
+    return {thread for thread in threading.enumerate() if thread.name == "sottovoce-session"}
 
 
 def short_lived() -> Host:
@@ -238,11 +244,10 @@ def test_a_renewal_that_fails_is_not_what_a_request_sees() -> None:
 def test_the_thread_ends_when_the_connection_is_closed() -> None:
     host = short_lived()
     with host.connect() as connection:
-        connection.open()
-        thread = thread_of(connection)
+        thread = opened(connection)
         assert thread.is_alive()
     assert not thread.is_alive()
-    with pytest.raises(RuntimeError, match="closed"):
+    with pytest.raises(UnreachableError, match="closed"):
         connection.open()
 
 
@@ -250,8 +255,7 @@ def test_the_thread_ends_when_the_connection_is_forgotten() -> None:
     host = short_lived()
     host.enclave.session_seconds = 3600
     connection = host.connect()
-    connection.open()
-    thread = thread_of(connection)
+    thread = opened(connection)
     del connection
     gc.collect()
     thread.join(10)
@@ -267,15 +271,17 @@ def test_closing_waits_for_no_host() -> None:
         return Outer(502, "application/problem+json", b"{}")
 
     host.deliver = held
-    connection = host.connect()
+    connection, before = host.connect(), session_threads()
     with ThreadPoolExecutor(1) as threads:
         waiting = threads.submit(connection.open)
         wait_until(lambda: openings(host) == 1, "the session request")
+        (thread,) = session_threads() - before
         connection.close()
-        assert thread_of(connection).is_alive()
+        assert thread.is_alive()
         gate.set()
         assert waiting.exception(10) is not None
-    thread_of(connection).join(10)
+    thread.join(10)
+    assert not thread.is_alive()
     assert openings(host) == 1
 
 
@@ -285,7 +291,7 @@ def test_who_waits_for_a_key_learns_that_the_connection_was_closed() -> None:
     with ThreadPoolExecutor(1) as threads, keeper.key(), keeper.key(), keeper.key(), keeper.key():
         waiting = threads.submit(keeper.key().__enter__)
         keeper.close()
-        assert isinstance(waiting.exception(10), RuntimeError)
+        assert isinstance(waiting.exception(10), UnreachableError)
 
 
 PROGRAM = """
