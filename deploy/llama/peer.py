@@ -74,7 +74,7 @@ def add_python_servers(python: Path, step: Step) -> None:
     with step("servers in Python"), tempfile.TemporaryDirectory(dir=folder) as name:
         work, environment = Path(name), folder / "python"
         run([python, "-m", "venv", "--clear", environment], work)
-        install = [
+        install: list[str | Path] = [
             peer_python(),
             "-m",
             "pip",
