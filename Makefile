@@ -21,7 +21,7 @@ run: .venv/ready ## an enclave and a host on http://localhost:8080 until Ctrl-C
 	@$(BIN)/python -P -m deploy.run
 
 test: .venv/ready $(STRANGERS) ## the whole test suite, with the real model and real processes
-	@$(BIN)/python -P -m pytest --numprocesses 2 --dist loadfile
+	@$(BIN)/python -P -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 check: lint types imports ## style, types, and the trust boundary in the imports
 

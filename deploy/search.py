@@ -96,17 +96,20 @@ def count_hidden(process_id: int, wanted: Sequence[bytes]) -> list[int]:
 def memory(process_id: int, overlap_bytes: int) -> Iterator[tuple[bytearray, int]]:
     """The readable memory of a process, in pieces that overlap: a window onto it, and how much that shows.
 
+    Pieces of zeros alone are passed over: most of an idle enclave's memory is such, and no needle is.
     The window is always the same, is made before the regions are known, and shows nothing of itself, so that
     a search of this process never meets a copy that the search has made. It is overwritten in the end.
     """
     window = bytearray(BLOCK_BYTES + overlap_bytes)
+    zeros = memoryview(bytes(len(window)))
     try:
         with Path(f"/proc/{process_id}/mem").open("rb", buffering=0) as file:
             for start, end in regions(process_id, left_out=window):
                 position = start
                 while position < end:
                     size = read_into(window, file, position, end)
-                    yield window, size
+                    if not window.startswith(zeros[:size]):
+                        yield window, size
                     # What is no longer there, or is beyond the end of a mapped file, cannot be read.
                     position += min(size, BLOCK_BYTES) or PAGE_BYTES
     finally:
