@@ -20,7 +20,7 @@ from sottovoce.chat_markdown import StreamedMarkdown
 from sottovoce.conversation import Conversation
 from sottovoce.one_time_keys import Session
 from sottovoce.transport import Connection
-from sottovoce.trust import judgement_json, model_name
+from sottovoce.trust import judgement_json
 
 PROMPT = "> "
 
@@ -156,6 +156,6 @@ def talk(arguments: argparse.Namespace, connection: Connection, parameters: dict
         screen = TerminalScreen(arguments.url, lambda: session, lambda: chat.conversation.model)
     else:
         screen = PipeScreen(as_json=arguments.json)
-    model = arguments.model or model_name(session.enclave.claims.model)
+    model = arguments.model or connection.model()
     chat = Chat(connection, Conversation(model), parameters, screen)
     screen.run(chat)

@@ -22,7 +22,7 @@ from deploy.local import PYTHON, Place, enclave_config, free_port, host, running
 from models.describe import describe
 from models.fetch import weights_path
 from models.manifest import ToolFormat, find_manifest, render_manifest
-from sottovoce.transport import Connection
+from sottovoce.transport import Connection, Turn
 from sottovoce.trust import choose_policy
 from tests.fakes.gguf import with_template
 from tests.fakes.openai_transport import client
@@ -65,8 +65,8 @@ def tool(name: str) -> ChatCompletionToolUnionParam:
 
 
 @pytest.fixture(scope="module")
-def openai(tmp_path_factory: pytest.TempPathFactory, vendor_folder: Path) -> Iterator[OpenAI]:
-    """The package's client, connected to an enclave whose model has tools."""
+def connection(tmp_path_factory: pytest.TempPathFactory, vendor_folder: Path) -> Iterator[Connection]:
+    """A connection to an enclave with weights and a manifest of one's own, whose model has tools."""
     folder = tmp_path_factory.mktemp("tools")
     weights, manifest = folder / "with-tools.gguf", folder / "with-tools.toml"
     with_template(weights_path(find_manifest(MODEL)), TEMPLATE, weights)
@@ -83,9 +83,22 @@ def openai(tmp_path_factory: pytest.TempPathFactory, vendor_folder: Path) -> Ite
             lambda: "Started" in place.enclave_log.read_text(encoding="utf-8"), process, place.enclave_log
         )
         policy = choose_policy(place.audience, file=place.policy, simulated=True)
-        with host(place), Connection(place.audience, policy) as connection:
-            connection.verify()
-            yield client(connection)
+        with host(place), Connection(place.audience, policy) as connected:
+            connected.verify()
+            yield connected
+
+
+@pytest.fixture(scope="module")
+def openai(connection: Connection) -> OpenAI:
+    """The package's client over it."""
+    return client(connection)
+
+
+def test_a_model_that_no_catalogue_knows_is_asked_by_the_name_that_the_enclave_gives_it(
+    connection: Connection,
+) -> None:
+    assert connection.model() == "with-tools"
+    assert list(connection.chat(connection.model(), [Turn("user", "Hello")], max_tokens=2))
 
 
 def test_a_manifest_of_ones_own_says_that_there_are_tools(openai: OpenAI) -> None:
