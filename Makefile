@@ -21,7 +21,7 @@ run: .venv/ready ## an enclave and a host on http://localhost:8080 until Ctrl-C
 	@$(BIN)/python -P -m deploy.run
 
 test: .venv/ready $(STRANGERS) ## the whole test suite, with the real model and real processes
-	@$(BIN)/python -P -m pytest
+	@$(BIN)/python -P -m pytest --numprocesses 2 --dist loadfile
 
 check: lint types imports ## style, types, and the trust boundary in the imports
 
@@ -55,6 +55,7 @@ lock: ## pin the newest allowed release of every dependency, by digest
 	$(LOCK) --upgrade --group enclave -o requirements/enclave.txt
 	$(LOCK) --upgrade pyproject.toml --group dev $(WITHOUT) -o requirements/dev.txt
 	$(LOCK) --upgrade --group build -o requirements/build.txt
+	$(LOCK) --upgrade --group peers -o requirements/peers.txt
 
 clean: ## remove the environment; what was compiled stays in the user's cache
 	rm -rf .venv tests/conformance/node_modules

@@ -5,21 +5,31 @@ Anyone may read and copy it; only `verify` says whether to believe it. Key list 
 exact bytes that the hardware signed for, so that nobody re-serializes what a hash covers.
 """
 
-import base64
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final, TypeAlias
+from typing import Final
 
 from wire.merkle import HASH_SIZE, MAX_PATH_LENGTH
+from wire.strict_json import (
+    MAX_INTEGER,
+    Json,
+    StrictJsonError,
+    base64_octets,
+    check_names,
+    decode_any_object,
+    decode_base64,
+    decode_object,
+    encode_base64,
+    integer,
+)
 
 MAX_DOCUMENT_BYTES: Final = 64 * 1024  # attestation.md 7.5, X7: genuine documents take about 12 kB
 MAX_CHAIN_LENGTH: Final = 5
 MAX_TEXT_LENGTH: Final = 255
-# RFC 8785 section 3.2.2.3: beyond this a number has no exact form in every JSON implementation.
-MAX_INTEGER: Final = 2**53 - 1
 
 DOCUMENT_VERSION: Final = 1
 CLAIMS_VERSION: Final = 1
@@ -39,8 +49,6 @@ _PLACE_KEYS: Final = frozenset({"path", "index"})
 MAX_INDEX: Final = 2**MAX_PATH_LENGTH - 1
 _DIGEST: Final = re.compile("[0-9a-f]{64}")
 _CLAIM_KEYS: Final = frozenset({"aud", "cfg", "ep", "exp", "iat", "mdl", "min", "rct", "rel", "sub", "v"})
-
-Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
 
 class EvidenceError(Exception):
@@ -105,18 +113,18 @@ class Evidence:
     def encode(self) -> bytes:
         """The JSON document."""
         if self.tee == TDX:
-            endorsements: Mapping[str, Json] = {"collateral": _base64(self.collateral)}
+            endorsements: Mapping[str, Json] = {"collateral": encode_base64(self.collateral)}
         else:
-            endorsements = {"chain": _base64_list(self.chain), "crl": _base64(self.crl)}
+            endorsements = {"chain": _base64_list(self.chain), "crl": encode_base64(self.crl)}
         fresh: Mapping[str, Json] = {"path": _base64_list(self.path), "index": self.index}
         members: Mapping[str, Json] = {
             "v": DOCUMENT_VERSION,
             "tee": self.tee,
             "mode": self.mode,
-            "report": _base64(self.report),
+            "report": encode_base64(self.report),
             **endorsements,
-            "keys": _base64(self.keys),
-            "claims": _base64(self.claims),
+            "keys": encode_base64(self.keys),
+            "claims": encode_base64(self.claims),
             **(fresh if self.mode == FRESH_MODE else {}),
         }
         return json.dumps(members, separators=(",", ":")).encode("ascii")
@@ -124,7 +132,8 @@ class Evidence:
 
 def decode_evidence(data: bytes) -> Evidence:
     """Read a document of up to 64 KiB; EvidenceError for unknown, missing, double or other forms."""
-    return _evidence(_document(data))
+    with _refusal():
+        return _evidence(_document(data))
 
 
 def decode_session_evidence(data: bytes, public: Evidence) -> Evidence:
@@ -133,19 +142,29 @@ def decode_session_evidence(data: bytes, public: Evidence) -> Evidence:
     The enclave may not have its endorsements, because the host fetched them. Where the document has none,
     those of the public one are taken: they are signed by the vendor, and verified in either place.
     """
-    document = _document(data)
-    if document.get("tee") == public.tee == TDX and not document.get("collateral"):
-        document["collateral"] = _base64(public.collateral)
-    elif document.get("tee") == public.tee == SEV_SNP:
-        document["chain"] = document.get("chain") or _base64_list(public.chain)
-        document["crl"] = document.get("crl") or _base64(public.crl)
-    return _evidence(document)
+    with _refusal():
+        document = _document(data)
+        if document.get("tee") == public.tee == TDX and not document.get("collateral"):
+            document["collateral"] = encode_base64(public.collateral)
+        elif document.get("tee") == public.tee == SEV_SNP:
+            document["chain"] = document.get("chain") or _base64_list(public.chain)
+            document["crl"] = document.get("crl") or encode_base64(public.crl)
+        return _evidence(document)
+
+
+@contextmanager
+def _refusal() -> Generator[None]:
+    """What is no strict JSON is no evidence."""
+    try:
+        yield
+    except StrictJsonError as error:
+        raise EvidenceError(str(error)) from error
 
 
 def _document(data: bytes) -> dict[str, Json]:
     if len(data) > MAX_DOCUMENT_BYTES:
         raise EvidenceError(f"document of {len(data)} bytes exceeds {MAX_DOCUMENT_BYTES}")
-    return _object(data)
+    return decode_any_object(data)
 
 
 def _evidence(document: dict[str, Json]) -> Evidence:
@@ -153,7 +172,7 @@ def _evidence(document: dict[str, Json]) -> Evidence:
     if not isinstance(tee, str) or tee not in TEES:
         raise EvidenceError(f"expected the tee sev-snp or tdx, found {tee!r}")
     is_fresh = mode == FRESH_MODE and not isinstance(mode, bool)
-    _check_names(document, _DOCUMENT_KEYS[tee] | _PLACE_KEYS if is_fresh else _DOCUMENT_KEYS[tee])
+    check_names(document, _DOCUMENT_KEYS[tee] | _PLACE_KEYS if is_fresh else _DOCUMENT_KEYS[tee])
     if (version := _integer(document, "v")) != DOCUMENT_VERSION:
         raise EvidenceError(f"expected a document of version {DOCUMENT_VERSION}, found {version}")
     if _integer(document, "mode") not in MODES:
@@ -162,12 +181,12 @@ def _evidence(document: dict[str, Json]) -> Evidence:
     return Evidence(
         tee=tee,
         mode=_integer(document, "mode"),
-        report=_octets(document, "report"),
+        report=base64_octets(document, "report"),
         chain=() if is_tdx else _chain(document),
-        crl=b"" if is_tdx else _octets(document, "crl"),
-        keys=_octets(document, "keys"),
-        claims=_octets(document, "claims"),
-        collateral=_octets(document, "collateral") if is_tdx else b"",
+        crl=b"" if is_tdx else base64_octets(document, "crl"),
+        keys=base64_octets(document, "keys"),
+        claims=base64_octets(document, "claims"),
+        collateral=base64_octets(document, "collateral") if is_tdx else b"",
         path=_path(document) if is_fresh else (),
         index=_index(document) if is_fresh else 0,
     )
@@ -175,54 +194,25 @@ def _evidence(document: dict[str, Json]) -> Evidence:
 
 def decode_claims(data: bytes) -> Claims:
     """Read claims; EvidenceError for bytes that are not exactly their RFC 8785 encoding."""
-    members = _members(data, _CLAIM_KEYS)
-    if (version := _integer(members, "v")) != CLAIMS_VERSION:
-        raise EvidenceError(f"expected claims of version {CLAIMS_VERSION}, found {version}")
-    claims = Claims(
-        audience=_text(members, "aud"),
-        configuration=_digest(members, "cfg"),
-        epoch=_integer(members, "ep"),
-        expires_at=_integer(members, "exp"),
-        issued_at=_integer(members, "iat"),
-        model=_digest(members, "mdl"),
-        minimum_version=_integer(members, "min"),
-        receipt_key=_digest(members, "rct"),
-        release=_digest(members, "rel"),
-        deployment=_text(members, "sub"),
-    )
+    with _refusal():
+        members = decode_object(data, _CLAIM_KEYS)
+        if (version := _integer(members, "v")) != CLAIMS_VERSION:
+            raise EvidenceError(f"expected claims of version {CLAIMS_VERSION}, found {version}")
+        claims = Claims(
+            audience=_text(members, "aud"),
+            configuration=_digest(members, "cfg"),
+            epoch=_integer(members, "ep"),
+            expires_at=_integer(members, "exp"),
+            issued_at=_integer(members, "iat"),
+            model=_digest(members, "mdl"),
+            minimum_version=_integer(members, "min"),
+            receipt_key=_digest(members, "rct"),
+            release=_digest(members, "rel"),
+            deployment=_text(members, "sub"),
+        )
     if claims.encode() != data:
         raise EvidenceError("claims are not in the canonical form of RFC 8785")
     return claims
-
-
-def _members(data: bytes, names: frozenset[str]) -> dict[str, Json]:
-    """A JSON object with exactly these names."""
-    members = _object(data)
-    _check_names(members, names)
-    return members
-
-
-def _object(data: bytes) -> dict[str, Json]:
-    """A JSON object with each name once, and nothing before or after it."""
-    if data[:1] != b"{" or data[-1:] != b"}":
-        raise EvidenceError("expected a JSON object and nothing around it")
-    try:
-        members: dict[str, Json] = json.loads(data.decode("utf-8"), object_pairs_hook=_each_once)
-    except (ValueError, RecursionError) as error:
-        raise EvidenceError(f"expected a JSON object: {error}") from error
-    return members
-
-
-def _check_names(members: dict[str, Json], names: frozenset[str]) -> None:
-    if unlike := names ^ members.keys():
-        raise EvidenceError(f"missing or unexpected names {', '.join(sorted(unlike))}")
-
-
-def _each_once(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise EvidenceError("a name occurs twice in an object")
-    return members
 
 
 def _text(members: dict[str, Json], name: str) -> str:
@@ -236,11 +226,7 @@ def _text(members: dict[str, Json], name: str) -> str:
 
 
 def _integer(members: dict[str, Json], name: str) -> int:
-    value = members[name]
-    # JSON's true is an int to isinstance.
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_INTEGER:
-        raise EvidenceError(f"expected an integer from 0 to 2^53-1 as {name}")
-    return value
+    return integer(members, name, 0, MAX_INTEGER)
 
 
 def _digest(members: dict[str, Json], name: str) -> bytes:
@@ -256,14 +242,14 @@ def _chain(members: dict[str, Json]) -> tuple[bytes, ...]:
         raise EvidenceError("expected a list as chain")
     if not 0 < len(value) <= MAX_CHAIN_LENGTH:
         raise EvidenceError(f"expected 1 to {MAX_CHAIN_LENGTH} certificates, found {len(value)}")
-    return tuple(_decode_base64(certificate, "chain") for certificate in value)
+    return tuple(decode_base64(certificate, "chain") for certificate in value)
 
 
 def _path(members: dict[str, Json]) -> tuple[bytes, ...]:
     value = members["path"]
     if not isinstance(value, list) or len(value) > MAX_PATH_LENGTH:
         raise EvidenceError(f"expected a list of up to {MAX_PATH_LENGTH} hashes as path")
-    path = tuple(_decode_base64(neighbour, "path") for neighbour in value)
+    path = tuple(decode_base64(neighbour, "path") for neighbour in value)
     if any(len(neighbour) != HASH_SIZE for neighbour in path):
         raise EvidenceError(f"expected hashes of {HASH_SIZE} bytes as path")
     return path
@@ -275,26 +261,5 @@ def _index(members: dict[str, Json]) -> int:
     return index
 
 
-def _octets(members: dict[str, Json], name: str) -> bytes:
-    return _decode_base64(members[name], name)
-
-
 def _base64_list(contents: tuple[bytes, ...]) -> list[Json]:
-    return [_base64(content) for content in contents]
-
-
-def _base64(content: bytes) -> str:
-    return base64.b64encode(content).decode("ascii")
-
-
-def _decode_base64(value: Json, name: str) -> bytes:
-    """RFC 4648 section 4 in its one canonical form: padded, and unused bits zero."""
-    if not isinstance(value, str):
-        raise EvidenceError(f"expected base64 as {name}")
-    try:
-        content = base64.b64decode(value, validate=True)
-    except ValueError as error:
-        raise EvidenceError(f"expected base64 as {name}") from error
-    if _base64(content) != value:
-        raise EvidenceError(f"base64 of {name} is not canonical")
-    return content
+    return [encode_base64(content) for content in contents]

@@ -16,12 +16,12 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from deploy.local import DEFAULT_MODEL
-from enclave.__main__ import CHILD_ENVIRONMENT, PYTHON, engine_options
 from enclave.api.account import Account
 from enclave.api.routes import Api
 from enclave.config import Engine as EngineConfig
 from enclave.engine.client import Engine
 from enclave.session import Request
+from enclave.supervisor import CHILD_ENVIRONMENT, PYTHON, engine_options
 from enclave.weights import seal_weights
 from models.manifest import Manifest, find_manifest
 

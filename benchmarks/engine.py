@@ -3,37 +3,28 @@
 
 All serve the same file of weights with the same number of threads, slots and room for each conversation, and
 take turns within one run. Ours is asked through the real client: every request sealed, every piece of an
-answer opened. llama-server comes from the same source as the library in use: `python -m deploy.llama.peer`
-builds it. `llama_cpp.server` takes part where `--peer-python` names an interpreter that has its packages.
+answer opened; without shaping, which would have it leave at a tick. The others come from the source of the
+library in use: `python -m deploy.llama.peer` builds them once. Those in Python take part with 16 streams.
 """
 
 import argparse
+import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
-import httpx
-
 from benchmarks import _load, _report
-from benchmarks._load import Ours, Peer, Run, Target
-from deploy.llama.peer import PROGRAM, peer_folder
-from deploy.local import DEFAULT_MODEL, Place, enclave, free_port, host, running, vendor_folder
+from benchmarks._load import Run, Target
+from benchmarks._servers import EXAMPLE_SERVER, LLAMA_CPP_SERVER, LLAMA_SERVER, OTHERS, OURS, ours, peer
+from deploy.llama.peer import EXAMPLE, peer_folder
+from deploy.local import DEFAULT_MODEL
 from enclave.engine.measure import cores
-from models.fetch import fetch
-from models.manifest import find_manifest
-from sottovoce.transport import Connection
-from sottovoce.trust import choose_policy
 
-CONTEXT_TOKENS = 1280
-OURS, LLAMA_SERVER, LLAMA_CPP_SERVER = "sottovoce", "llama-server", "llama_cpp.server"
-# The tokens with which this model ends an answer.
-ENDINGS = {"0": -100.0, "2": -100.0}
-START_SECONDS = 120.0
+# The servers in Python take so long that they take part where the comparison is asked for.
+PYTHON_PART = "uniform 16"
 Rows = dict[str, dict[str, list[dict[str, float]]]]
 
 
@@ -46,87 +37,39 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--slots", type=int, default=32, metavar="N", help="of every server")
     parser.add_argument("--streams", default="1,4,8,16,32", metavar="N,...", help="of the uniform part")
     parser.add_argument("--parts", default="uniform,ragged,long", metavar="NAME,...")
-    parser.add_argument("--peer-python", type=Path, metavar="FILE", help="runs llama_cpp.server")
+    parser.add_argument("--shaping", default="off", metavar="VALUE", help="of our answers, off by default")
+    parser.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME", help="one of sottovoce-models list")
+    parser.add_argument("--without", default="", metavar="NAME,...", help="leave out some of the others")
     return parser.parse_args()
 
 
-@contextmanager
-def ours(folder: Path, options: argparse.Namespace) -> Generator[tuple[Target, list[int]]]:
-    """A running enclave and host, asked by one client."""
-    port = free_port()
-    place = Place(folder, vendor_folder(), port, f"http://localhost:{port}")
-    engine = (
-        f"[engine]\ncontext_tokens = {CONTEXT_TOKENS}\nthreads = {options.threads}\nslots = {options.slots}\n"
-        f"waiting_requests = 64\n"
-    )
-    with enclave(place, extra=engine) as inside, host(place) as outside:
-        policy = choose_policy(place.url, file=place.policy, simulated=True)
-        with Connection(place.url, policy) as connection:
-            connection.verify()
-            yield Ours(OURS, connection, DEFAULT_MODEL, ENDINGS), [inside.pid, outside.pid]
-
-
-@contextmanager
-def peer(
-    name: str, command: list[str], folder: Path, port: int, extra: dict[str, object]
-) -> Generator[tuple[Target, list[int]]]:
-    """A running server in clear."""
-    with (
-        running(name, command, folder, folder / f"{name}.log") as process,
-        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=600, trust_env=False) as http,
-    ):
-        wait_until_answering(http, process)
-        yield Peer(name, http, DEFAULT_MODEL, extra), [process.pid]
-
-
-def wait_until_answering(http: httpx.Client, process: "subprocess.Popen[bytes]") -> None:
-    """Wait for the list of models."""
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            if http.get("/v1/models").is_success:
-                return
-        except httpx.HTTPError:
-            pass
-        time.sleep(0.2)
-    raise SystemExit("a server to compare with did not start")
-
-
-def llama_server(port: int, options: argparse.Namespace) -> list[str]:
-    """llama.cpp's own server."""
-    context = CONTEXT_TOKENS * options.slots
-    weights = str(fetch(find_manifest(DEFAULT_MODEL)))
-    numbers = {"-t": options.threads, "-tb": options.threads, "-np": options.slots, "-c": context}
-    settings = [str(part) for pair in numbers.items() for part in pair]
-    return [
-        str(peer_folder() / PROGRAM),
-        "-m",
-        weights,
-        *settings,
-        *("-fa", "on", "--host", "127.0.0.1", "--port", str(port)),
-    ]
-
-
-def llama_cpp_server(port: int, options: argparse.Namespace) -> list[str]:
-    """The server of the bindings, which answers one request at a time."""
-    return [
-        str(options.peer_python),
-        *("-m", "llama_cpp.server", "--model", str(fetch(find_manifest(DEFAULT_MODEL)))),
-        *("--n_threads", str(options.threads), "--n_threads_batch", str(options.threads)),
-        *("--n_ctx", str(CONTEXT_TOKENS), "--interrupt_requests", "false"),
-        *("--host", "127.0.0.1", "--port", str(port)),
-    ]
+def with_children(processes: list[int]) -> list[int]:
+    """Processes and their children."""
+    found: list[int] = []
+    for process in processes:
+        children = Path(f"/proc/{process}/task/{process}/children").read_text(encoding="ascii").split()
+        found += [process, *map(int, children)]
+    return found
 
 
 def memory_mib(processes: list[int]) -> float:
     """The proportional memory of processes and their children."""
     total = 0
-    for process in processes:
-        children = Path(f"/proc/{process}/task/{process}/children").read_text(encoding="ascii").split()
-        for each in (process, *map(int, children)):
-            rollup = Path(f"/proc/{each}/smaps_rollup").read_text(encoding="ascii")
-            total += next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
+    for process in with_children(processes):
+        rollup = Path(f"/proc/{process}/smaps_rollup").read_text(encoding="ascii")
+        total += next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
     return round(total / 1024, 1)
+
+
+def cpu_seconds(processes: list[int]) -> dict[str, float]:
+    """What the client, and processes with their children by their module, have computed so far."""
+    found = {"client": time.process_time()}
+    for process in with_children(processes):
+        command = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
+        times = Path(f"/proc/{process}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        name = command[command.index(b"-m") + 1].decode()
+        found[name] = (int(times[11]) + int(times[12])) / os.sysconf("SC_CLK_TCK")
+    return found
 
 
 def measure(targets: list[Target], options: argparse.Namespace) -> Rows:
@@ -138,6 +81,8 @@ def measure(targets: list[Target], options: argparse.Namespace) -> Rows:
         order = targets if number % 2 == 0 else targets[::-1]
         for part in parts(options):
             for target in order:
+                if target.name in (LLAMA_CPP_SERVER, EXAMPLE_SERVER) and part != PYTHON_PART:
+                    continue
                 row = run_part(part, target, 10_000 * (number + 1)).row()
                 rows.setdefault(part, {}).setdefault(target.name, []).append(row)
                 _report.console.print(f"{part:12} {target.name:18} {row}")
@@ -176,14 +121,15 @@ def result(rows: Rows, memory: dict[str, float], options: argparse.Namespace) ->
     uniform = [part for part in rows if part.startswith("uniform")]
     return {
         "benchmark": "engine",
-        "model": DEFAULT_MODEL,
+        "model": options.model,
         "threads": options.threads,
         "slots": options.slots,
         "rounds": options.rounds,
         "ratio_to_llama_server": {part.split()[1]: ratio(rows, part, LLAMA_SERVER) for part in uniform},
         "ratio_to_llama_server_ragged_16": ratio(rows, "ragged 16", LLAMA_SERVER),
         "itl_p99_ratio_long_prompts": ratio(rows, "long", LLAMA_SERVER, "itl_p99_ms"),
-        "ratio_to_llama_cpp_server_16": ratio(rows, "uniform 16", LLAMA_CPP_SERVER),
+        "ratio_to_llama_cpp_server_16": ratio(rows, PYTHON_PART, LLAMA_CPP_SERVER),
+        "ratio_to_examples_server_16": ratio(rows, PYTHON_PART, EXAMPLE_SERVER),
         "memory_mib": memory,
         "rows": rows,
     }
@@ -203,25 +149,22 @@ def show(rows: Rows) -> None:
 def main() -> int:
     """Measure, and print."""
     options = arguments()
+    if not (peer_folder() / EXAMPLE).exists():
+        raise SystemExit("the servers to compare with are not built: run python -m deploy.llama.peer")
     with tempfile.TemporaryDirectory(prefix="sottovoce-benchmark-") as name, ExitStack() as stack:
         started = [stack.enter_context(ours(Path(name), options))]
-        if (peer_folder() / PROGRAM).exists():
-            port = free_port()
-            command = llama_server(port, options)
-            extra: dict[str, object] = {"ignore_eos": True, "cache_prompt": False}
-            started.append(stack.enter_context(peer(LLAMA_SERVER, command, Path(name), port, extra)))
-        else:
-            sys.stderr.write("llama-server is not built: run python -m deploy.llama.peer\n")
-        if options.peer_python:
-            port = free_port()
-            command = llama_cpp_server(port, options)
-            biased: dict[str, object] = {"logit_bias": ENDINGS}
-            started.append(stack.enter_context(peer(LLAMA_CPP_SERVER, command, Path(name), port, biased)))
+        for other in OTHERS:
+            if other not in options.without.split(","):
+                started.append(stack.enter_context(peer(other, Path(name), options)))
+        before = cpu_seconds(started[0][1])
         rows = measure([target for target, _ in started], options)
         memory = {target.name: memory_mib(processes) for target, processes in started}
+        after = cpu_seconds(started[0][1])
     show(rows)
+    shares = {name: round(after[name] - before[name], 2) for name in after}
+    _report.console.print(f"processor seconds of ours: {shares}")
     if options.json:
-        _report.show_json(result(rows, memory, options))
+        _report.show_json(result(rows, memory, options) | {"cpu_seconds": shares})
     return 0
 
 

@@ -30,12 +30,13 @@ class StartError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where one pair of enclave and host lives, and where the simulated vendor keeps its root."""
+    """Where a pair of enclave and host lives, what it serves, and where the simulated vendor has its root."""
 
     folder: Path
     vendor: Path
     port: int
     audience: str
+    model: str = DEFAULT_MODEL
 
     @property
     def url(self) -> str:
@@ -75,9 +76,17 @@ def vendor_folder() -> Path:
 
 
 def free_port() -> int:
-    """A port of the loopback address that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+    """A port of the loopback address that nobody listens on, and that the kernel gives to nobody else soon.
+
+    A connection that ended at it keeps it from being chosen for others for a minute. Who names it may listen.
+    """
+    with socket.socket() as listening, socket.socket() as connecting:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(1)
+        connecting.connect(listening.getsockname())
+        listening.accept()[0].close()  # the end that closes first is the one that is remembered
+        return int(listening.getsockname()[1])
 
 
 def write_policy(place: Place) -> None:
@@ -109,10 +118,27 @@ deployment = "local"
 {tee or simulated}
 
 [model]
-name = "{DEFAULT_MODEL}"
+name = "{place.model}"
 weights = "{weights}"
 
 {extra}"""
+
+
+def prepare_enclave(place: Place, config: str, program: tuple[str, ...] = ("enclave",)) -> list[str]:
+    """Write the policy and the configuration of an enclave, and give the command that runs it."""
+    write_policy(place)
+    file = place.folder / "enclave.toml"
+    file.write_text(config, encoding="utf-8")
+    return [*PYTHON, *program, "--config", str(file)]
+
+
+def prepare_host(place: Place, *, link: str = "", extra: str = "") -> list[str]:
+    """Write the configuration of a host, and give the command that runs it."""
+    place.host_folder.mkdir(exist_ok=True)
+    file = place.host_folder / "host.toml"
+    link = link or f"unix:{place.enclave_socket}"
+    file.write_text(f'listen = "127.0.0.1:{place.port}"\nlink = "{link}"\n{extra}', encoding="utf-8")
+    return [*PYTHON, "host", "--config", str(file)]
 
 
 @contextmanager
@@ -126,12 +152,9 @@ def enclave(
     program: tuple[str, ...] = ("enclave",),
 ) -> Generator[subprocess.Popen[bytes]]:
     """A running enclave. `program` is the module that runs it, with its arguments. Raises StartError."""
-    write_policy(place)
-    weights = fetch(find_manifest(DEFAULT_MODEL))
-    config = place.folder / "enclave.toml"
+    weights = fetch(find_manifest(place.model))
     text = enclave_config(place, weights, link=link, settings=settings, extra=extra, tee=tee)
-    config.write_text(text, encoding="utf-8")
-    command = [*PYTHON, *program, "--config", str(config)]
+    command = prepare_enclave(place, text, program)
     with running("the enclave", command, place.folder, place.enclave_log) as process:
         wait_until(
             lambda: "Started" in place.enclave_log.read_text(encoding="utf-8"), process, place.enclave_log
@@ -142,11 +165,7 @@ def enclave(
 @contextmanager
 def host(place: Place, *, link: str = "", extra: str = "") -> Generator[subprocess.Popen[bytes]]:
     """A running host in front of the enclave; `extra` is more of its configuration. Raises StartError."""
-    place.host_folder.mkdir(exist_ok=True)
-    config = place.host_folder / "host.toml"
-    link = link or f"unix:{place.enclave_socket}"
-    config.write_text(f'listen = "127.0.0.1:{place.port}"\nlink = "{link}"\n{extra}', encoding="utf-8")
-    command = [*PYTHON, "host", "--config", str(config)]
+    command = prepare_host(place, link=link, extra=extra)
     with running("the host", command, place.host_folder, place.host_log) as process:
         wait_until(lambda: is_listening(place.port), process, place.host_log)
         yield process

@@ -2,6 +2,7 @@
 """The trusted process: it decrypts, answers, and seals.
 
 __main__: the supervisor, which holds no secret: weights into sealed memory, then the three processes below
+supervisor: keeps them running
 config: the closed schema of the configuration
 weights: hash the weights into memory that nobody can change any more
 protection: what the kernel is asked to forbid

@@ -67,6 +67,21 @@ class Stopped:
 
 
 @dataclass(frozen=True, slots=True)
+class Paused:
+    """So many runs in a row ended soon after their start: the next one starts after a pause."""
+
+    quick_ends: int
+    milliseconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class GaveUp:
+    """The enclave never came to accept requests in this many starts: the supervisor ends with code 1."""
+
+    failed_starts: int
+
+
+@dataclass(frozen=True, slots=True)
 class Rotated:
     """New epoch keys are in force."""
 
@@ -124,7 +139,17 @@ class Worked:
 
 
 Event = (
-    Started | Unprotected | Stopped | Rotated | EvidenceFailed | ReportFailed | Exchanged | Crashed | Worked
+    Started
+    | Unprotected
+    | Stopped
+    | Paused
+    | GaveUp
+    | Rotated
+    | EvidenceFailed
+    | ReportFailed
+    | Exchanged
+    | Crashed
+    | Worked
 )
 
 

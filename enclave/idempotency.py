@@ -12,6 +12,7 @@ import hashlib
 import re
 from collections import OrderedDict
 
+from enclave.api.caller import token_of
 from enclave.session import Request
 from wire.session import IDEMPOTENCY_FIELD
 
@@ -20,7 +21,6 @@ MAX_IN_ALL = 1 << 18
 DIGEST_BYTES = 16
 
 _RANDOM = re.compile("[A-Za-z0-9_-]{22}")
-_BEARER = "bearer "
 
 
 class RepeatedError(Exception):
@@ -64,9 +64,9 @@ class TakenRequests:
 
 def _identity(request: Request, name: str) -> bytes | None:
     """Among whose requests a name is looked up; None where it could only name this one."""
-    authorization = request.fields.get("authorization", "")
-    if authorization[: len(_BEARER)].lower() == _BEARER:
-        return _digest(b"token", authorization[len(_BEARER) :].strip().encode("latin-1"))
+    token = token_of(request)
+    if token:
+        return _digest(b"token", token)
     if _RANDOM.fullmatch(name):
         return b"anybody"
     return _digest(b"session", request.session) if request.session else None

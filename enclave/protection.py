@@ -137,6 +137,13 @@ class Protector:
         return {asked.value: "refused" if asked in self.refused else "granted" for asked in self._asked}
 
 
+def die_with(parent: int) -> None:
+    """Between fork and exec: end when the parent ends, also where it has ended before this was asked."""
+    _die_with_parent()
+    if os.getppid() != parent:
+        os._exit(1)
+
+
 def before_secrets() -> dict[Protection, Callable[[], None]]:
     """What must hold before a secret exists: no tracing, no core dump, no swap, no life after the parent."""
     return {

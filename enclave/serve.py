@@ -45,8 +45,9 @@ SYSTEM_CALLS = """
     getsockopt exit gettid futex clock_gettime clock_nanosleep exit_group epoll_wait epoll_ctl tgkill
     epoll_pwait accept4 getrandom rseq epoll_pwait2
 """
-FAREWELL_SECONDS = 0.5
+FAREWELL_SECONDS = 2.5  # for the end of answers whose engine is gone; the supervisor waits a little longer
 DRAIN_SECONDS = 10.0  # for answers under way when the process is told to stop
+READY = b"1"  # what the supervisor is told
 
 
 def identity(launch: Launch, receipt_key: Ed25519PrivateKey, protections: dict[str, str]) -> Identity:
@@ -87,7 +88,11 @@ async def first_of(*events: asyncio.Event) -> None:
 
 
 async def serve(
-    launch: Launch, listener: socket.socket, connection: socket.socket, reporter: Reporter
+    launch: Launch,
+    supervisor: socket.socket,
+    listener: socket.socket,
+    connection: socket.socket,
+    reporter: Reporter,
 ) -> None:
     """The session process's life from its first step on."""
     config, protector = launch.config, Protector(required=launch.config.production)
@@ -116,7 +121,9 @@ async def serve(
         receipts = Receipts(receipt_key, said, Published())
         made = Attester(reporter, said, reporter.octet)
         rotation, link = await assemble(config, made, receipts, api, executor)
-        await run(rotation, link, listener, stop, engine.gone)
+        server = await link.serve(listener)
+        supervisor.send(READY)
+        await run(rotation, link, server, stop, engine.gone)
 
 
 async def assemble(
@@ -143,35 +150,32 @@ async def assemble(
 
 
 async def run(
-    rotation: Rotation, link: Link, listener: socket.socket, stop: asyncio.Event, gone: asyncio.Event
+    rotation: Rotation, link: Link, server: asyncio.Server, stop: asyncio.Event, gone: asyncio.Event
 ) -> None:
-    """Accept connections until told to stop, and then finish what is under way. Raises EngineGoneError."""
-    server = await link.serve(listener)
+    """Serve until told to stop, and then finish what is under way. Raises EngineGoneError."""
     gc.freeze()  # what lives for ever need not be looked at when an exchange is cleared away
     log(Started(Part.SESSION, simulated=rotation.attester.is_simulated))
     rotating = asyncio.ensure_future(rotation.run())
     await first_of(stop, gone)
     server.close()
-    if not gone.is_set():
-        with suppress(TimeoutError):
-            async with asyncio.timeout(DRAIN_SECONDS):
-                await link.drain()
+    with suppress(TimeoutError):
+        # Where the engine is gone, clients in the middle of an answer are told.
+        async with asyncio.timeout(FAREWELL_SECONDS if gone.is_set() else DRAIN_SECONDS):
+            await link.drain()
     rotating.cancel()
     if gone.is_set():
-        await asyncio.sleep(FAREWELL_SECONDS)  # clients in the middle of an answer are told
         raise EngineGoneError
 
 
 def main(arguments: list[str]) -> int:
-    """Start with descriptors: launch document, listener, and the sockets of engine and reporter."""
+    """Start with descriptors of sockets: listener, supervisor, engine and reporter."""
     hide_tracebacks(Part.SESSION)
-    launch_descriptor, *descriptors = (int(argument) for argument in arguments)
-    with open(launch_descriptor, "rb") as file:  # noqa: PTH123 - a descriptor, not a path
+    listener, supervisor, connection, reports = (socket.socket(fileno=int(number)) for number in arguments)
+    with supervisor.makefile("rb") as file:
         launch = msgspec.json.decode(file.read(), type=Launch)
-    listener, connection, reports = (socket.socket(fileno=descriptor) for descriptor in descriptors)
     listener.setblocking(False)
     try:
-        asyncio.run(serve(launch, listener, connection, Reporter(reports)))
+        asyncio.run(serve(launch, supervisor, listener, connection, Reporter(reports)))
     except (EngineGoneError, ReporterGoneError):
         return 1
     return 0

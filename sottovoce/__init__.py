@@ -12,10 +12,12 @@ chat_commands: what one can do in a conversation, and what happens when it fails
 chat_markdown: Markdown on a terminal while it comes
 chat_terminal: the terminal, or lines and JSON for programs
 courier: HTTP to the host
+delivered: answers of the host as they come, which the garbage collector cannot end at a bad moment
 keeper: keeps a session at hand for any number of threads
 transport: all of it together
 memory: what follows from what a client was shown before
 memory_file: the file in which it remembers
+recollection: holds each enclave against that, and tells what is new
 trust_command: that on the command line
 receipts: what an enclave signed about an answer, checked without a network
 receipted: asks for an answer with a receipt, and finds the evidence that belongs to it
@@ -24,6 +26,7 @@ async_events: the same for programs with an event loop
 httpx_adapter: the same for programs that use httpx, such as OpenAI's client
 failures: what can go wrong, and what to do
 proxy: an OpenAI-compatible endpoint on this machine, for programs that take a base URL
+proxy_options: its options
 files: files as a person names them, read with limits
 offline: evidence in files, told by its content and judged
 clouds: what belongs to evidence from Azure and from Google
@@ -50,8 +53,12 @@ if TYPE_CHECKING:
     from sottovoce.httpx_adapter import WrongOriginError
     from sottovoce.httpx_adapter import async_client as async_http_client
     from sottovoce.httpx_adapter import client as http_client
+    from sottovoce.memory import Kind as NoticeKind
+    from sottovoce.memory import Notice, PinnedError, ReleaseWarning
+    from sottovoce.memory_file import Memory, MemoryFileError
     from sottovoce.one_time_keys import Assurance, Session
     from sottovoce.opening import SessionRefusedError, WrongSessionError
+    from sottovoce.recollection import ProcessMemory
     from sottovoce.sdk import connect
     from sottovoce.session import AnswerError, NoSuitableKeyError, RequestTooLargeError
     from sottovoce.transport import Connection
@@ -67,11 +74,18 @@ _HOMES = {
     "Evidence": "attestation.evidence",
     "EvidenceError": "attestation.evidence",
     "Failure": "sottovoce.failures",
+    "Memory": "sottovoce.memory_file",
+    "MemoryFileError": "sottovoce.memory_file",
     "NoPolicyError": "sottovoce.trust",
     "NoSuitableKeyError": "sottovoce.session",
+    "Notice": "sottovoce.memory",
+    "NoticeKind": "sottovoce.memory",
     "Outcome": "attestation.verdict",
+    "PinnedError": "sottovoce.memory",
     "Policy": "attestation.policy",
+    "ProcessMemory": "sottovoce.recollection",
     "RefusedByHostError": "sottovoce.courier",
+    "ReleaseWarning": "sottovoce.memory",
     "RequestTooLargeError": "sottovoce.session",
     "Session": "sottovoce.one_time_keys",
     "SessionRefusedError": "sottovoce.opening",
@@ -90,6 +104,7 @@ _HOMES = {
     "httpx_transport": "sottovoce.httpx_adapter",
 }
 _OTHER_NAMES = {
+    "NoticeKind": "Kind",
     "async_http_client": "async_client",
     "http_client": "client",
     "httpx_transport": "EnclaveTransport",
@@ -115,11 +130,18 @@ __all__ = [
     "Evidence",
     "EvidenceError",
     "Failure",
+    "Memory",
+    "MemoryFileError",
     "NoPolicyError",
     "NoSuitableKeyError",
+    "Notice",
+    "NoticeKind",
     "Outcome",
+    "PinnedError",
     "Policy",
+    "ProcessMemory",
     "RefusedByHostError",
+    "ReleaseWarning",
     "RequestTooLargeError",
     "Session",
     "SessionRefusedError",

@@ -14,7 +14,7 @@ from attestation.evidence import EvidenceError
 from attestation.verify import VerificationError
 from sottovoce import receipt_command, start, terminal, trust_command, verification
 from sottovoce.chat import chat_request
-from sottovoce.files import OfflineError, UsageError
+from sottovoce.files import API_KEY_HELP, OfflineError, UsageError
 from sottovoce.memory import PinnedError, UnknownReleaseError
 from sottovoce.memory_file import MemoryFileError
 from sottovoce.one_time_keys import Assurance
@@ -141,6 +141,12 @@ def parser() -> argparse.ArgumentParser:
         "chat", parents=[host, checking, asking], help="verify, then talk; Ctrl-D ends"
     )
     chat.set_defaults(command=run_chat)
+    chat.add_argument(
+        "--receipt",
+        type=Path,
+        metavar="FOLDER",
+        help="keep a signed receipt of each answer below this folder",
+    )
     trust = commands.add_parser("trust", help="which releases you were shown, and which you pinned")
     trust_command.add_actions(trust)
     receipt = commands.add_parser("receipt", help="check what an enclave signed about an answer")
@@ -184,6 +190,7 @@ def asking_options() -> argparse.ArgumentParser:
     options.add_argument(
         "--temperature", type=float, metavar="T", help="0 takes the likeliest words, 2 is wild"
     )
+    options.add_argument("--api-key", type=Path, metavar="FILE", help=API_KEY_HELP)
     options.add_argument("--seed", type=int, metavar="N", help="the same seed gives the same answer")
     return options
 
@@ -194,7 +201,6 @@ def run_ask(arguments: argparse.Namespace) -> int:
     with connect(arguments, policy_of(arguments)) as connection:
         session = connection.open()
         enclave = session.enclave
-        trust_command.recall(arguments.url, enclave)
         if not arguments.json:
             terminal.show_verified(enclave.verdict, session.assurance)
         turns = [Turn("user", question)]
@@ -219,7 +225,6 @@ def run_chat(arguments: argparse.Namespace) -> int:
     talk = importlib.import_module("sottovoce.chat_terminal").talk  # what draws is needed here alone
     with connect(arguments, policy_of(arguments)) as connection:
         session = connection.open()
-        trust_command.recall(arguments.url, session.enclave)
         if not arguments.json:
             terminal.show_verified(session.enclave.verdict, session.assurance)
         talk(arguments, connection, parameters_of(arguments))
@@ -247,7 +252,7 @@ def answer_with_receipt(connection: Connection, turns: list[Turn], arguments: ar
     model = arguments.model or connection.model()
     asking = Receipted(connection, chat_request(model, turns, **parameters_of(arguments)))
     answer = print_answer(asking.texts(), arguments)
-    receipt_command.keep(asking.kept(policy_of(arguments)), answer, arguments.receipt)
+    receipt_command.keep(asking.kept(connection.policy), answer, arguments.receipt)
     return answer
 
 

@@ -2,10 +2,11 @@
 """Conversations in the OpenAI API's form: what is asked, and the texts in a stream of server-sent events."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 
-from sottovoce.session import Content, Event, Head
+from sottovoce.session import AnswerError, Content, Event, Head
 
 OK, INTERNAL_ERROR = 200, 500
 
@@ -37,6 +38,23 @@ def model_names(events: list[Event]) -> list[str]:
     head, body = _join(events)
     _check(head, body)
     return [str(model["id"]) for model in json.loads(body)["data"]]
+
+
+def texts(events: Generator[Event]) -> Generator[str]:
+    """The texts of one exchange as they come. Raises ApiError, and AnswerError with what came before.
+
+    However it ends, the exchange is over then, and the enclave works no more for it: the traceback of an
+    error would keep it.
+    """
+    pieces: list[str] = []
+    with closing(events):
+        try:
+            for piece in deltas(events):
+                pieces.append(piece)
+                yield piece
+        except AnswerError as error:
+            error.partial = "".join(pieces)
+            raise
 
 
 def deltas(events: Iterator[Event]) -> Iterator[str]:

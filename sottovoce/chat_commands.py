@@ -13,11 +13,16 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from attestation.verdict import Verdict
-from sottovoce.chat import ApiError
+from sottovoce import receipt_command
+from sottovoce.chat import ApiError, chat_request
 from sottovoce.conversation import MAX_FILE_BYTES, Conversation, ConversationError, from_json
 from sottovoce.courier import RefusedByHostError, UnreachableError
+from sottovoce.files import OfflineError
 from sottovoce.memory_file import MemoryFileError
+from sottovoce.one_time_keys import Session
 from sottovoce.opening import SessionRefusedError
+from sottovoce.receipted import Receipted
+from sottovoce.receipts import ReceiptError
 from sottovoce.session import AnswerError, RequestTooLargeError
 from sottovoce.transport import Connection
 
@@ -27,6 +32,7 @@ HELP: Final = """\
 /edit           change the last question and ask it anew
 /regenerate     ask the last question anew
 /verify         verify the enclave now, and show every check
+/receipt [DIR]  keep a signed receipt of each answer from now on; without DIR, of none
 /save FILE      keep the conversation as a file for /load
 /load FILE      go on with a saved conversation
 /export FILE    write the conversation as Markdown
@@ -65,6 +71,8 @@ class Chat:
         self, connection: Connection, conversation: Conversation, parameters: dict[str, float], screen: Screen
     ) -> None:
         self.conversation: Conversation = conversation
+        self.session: Session = connection.open()
+        self.receipts: Path | None = None
         self._connection, self._parameters, self._screen = connection, parameters, screen
         self._commands: dict[str, Callable[[str], None]] = {
             "/model": self._model,
@@ -72,6 +80,7 @@ class Chat:
             "/edit": self._edit,
             "/regenerate": self._regenerate,
             "/verify": self._verify,
+            "/receipt": self._keep_receipts,
             "/save": lambda name: self._write(name, self.conversation.to_json()),
             "/load": self._load,
             "/export": lambda name: self._write(name, self.conversation.to_markdown()),
@@ -95,6 +104,8 @@ class Chat:
                 self._ask(line)
         except (*PASSING, ConversationError, MemoryFileError) as error:
             self._screen.say(str(error), bad=True)
+        except (ReceiptError, OfflineError) as error:
+            self._screen.say(f"this answer has no receipt: {error}", bad=True)
         except AnswerError as error:
             self._screen.say(f"the answer is incomplete or not genuine, do not use it: {error}", bad=True)
         except OSError as error:
@@ -110,12 +121,17 @@ class Chat:
     def _ask(self, text: str) -> None:
         """An answer that failed leaves the conversation as it was; one that was stopped is kept."""
         asked = self.conversation.asked(text)
-        texts = self._connection.chat(asked.model, asked.messages(), **self._parameters)
+        request = chat_request(asked.model, asked.messages(), **self._parameters)
+        receipted = None if self.receipts is None else Receipted(self._connection, request)
+        texts = self._connection.texts(request) if receipted is None else receipted.texts()
         answer, stopped = self._screen.answer(texts)
         texts.close()
         self.conversation = asked.answered(answer) if answer else self.conversation
         if stopped:
-            self._screen.say("(stopped)")
+            self._screen.say("(stopped)" if receipted is None else "(stopped, so there is no receipt)")
+        elif receipted is not None and self.receipts is not None:
+            folder = receipt_command.keep_next(receipted.kept(self._connection.policy), answer, self.receipts)
+            self._screen.say(f"receipt in {folder}")
 
     def _model(self, name: str) -> None:
         names = self._connection.models()
@@ -123,11 +139,15 @@ class Chat:
             self._screen.say(", ".join(names))
         elif name in names:
             self.conversation = replace(self.conversation, model=name)
+            self._screen.say(f"{name} answers from now on")
         else:
             raise ConversationError(f"there is no model {name} here, but {', '.join(names)}")
 
     def _system(self, text: str) -> None:
         self.conversation = replace(self.conversation, system=text)
+        self._screen.say(
+            "the model is told so beforehand" if text else "the model is told nothing beforehand"
+        )
 
     def _edit(self, _: str) -> None:
         with suppress(KeyboardInterrupt, EOFError):
@@ -148,7 +168,12 @@ class Chat:
                 self.conversation = whole
 
     def _verify(self, _: str) -> None:
-        self._screen.show_verdict(self._connection.verify().verdict)
+        self.session = self._connection.reopen()
+        self._screen.show_verdict(self.session.enclave.verdict)
+
+    def _keep_receipts(self, name: str) -> None:
+        self.receipts = _path(name) if name else None
+        self._screen.say(f"receipts of all answers go to {self.receipts}" if name else "no more receipts")
 
     def _write(self, name: str, text: str) -> None:
         """Write for this user alone; nothing that is there already is overwritten."""

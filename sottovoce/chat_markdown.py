@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Markdown on a terminal while it comes: what is finished is printed, the last block is drawn anew."""
 
+import time
+from collections.abc import Callable
 from typing import Final
 
 from rich.console import Console
 from rich.live import Live
 from rich.markdown import Markdown
+from rich.text import Text
 
 from sottovoce.terminal import printable
 
-REDRAWS_PER_SECOND: Final = 12
+SECONDS_BETWEEN_DRAWINGS: Final = 1 / 12
+WAITING: Final = Text("...", "dim")  # until the first words come
 FENCES: Final = ("```", "~~~")
 
 
@@ -26,15 +30,19 @@ def finished_blocks(text: str) -> tuple[str, str]:
 
 
 class StreamedMarkdown:
-    """Draws an answer. Used in a `with`; the end of it leaves the last block as it is."""
+    """Draws an answer. Used in a `with`; the end of it leaves the last block as it is.
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._rest = ""
-        self._live = Live(console=console, refresh_per_second=REDRAWS_PER_SECOND, transient=True)
+    It draws in the thread that adds, so that Ctrl-C there meets no drawing that is half done elsewhere.
+    """
+
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        """The clock counts seconds."""
+        self._console, self._clock = console, clock
+        self._rest, self._drawn_at = "", clock()
+        self._live = Live(WAITING, console=console, auto_refresh=False, transient=True)
 
     def __enter__(self) -> "StreamedMarkdown":
-        self._live.start()
+        self._live.start(refresh=True)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -45,8 +53,12 @@ class StreamedMarkdown:
     def add(self, piece: str) -> None:
         """Take some more of the answer, without what could move a cursor."""
         finished, self._rest = finished_blocks(self._rest + printable(piece))
-        self._print(finished)
-        self._live.update(Markdown(self._rest))
+        now = self._clock()
+        if finished or now - self._drawn_at >= SECONDS_BETWEEN_DRAWINGS:
+            self._drawn_at = now
+            self._live.update(Markdown(self._rest))
+            self._print(finished)
+            self._live.refresh()
 
     def _print(self, text: str) -> None:
         if text.strip():

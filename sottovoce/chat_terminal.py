@@ -4,13 +4,17 @@
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator
+import termios
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from functools import partial
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.completion import WordCompleter
 from prompt_toolkit.formatted_text import FormattedText
 from prompt_toolkit.history import InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.patch_stdout import patch_stdout
 from rich.text import Text
 
 from attestation.verdict import Verdict
@@ -18,7 +22,6 @@ from sottovoce import terminal
 from sottovoce.chat_commands import Chat
 from sottovoce.chat_markdown import StreamedMarkdown
 from sottovoce.conversation import Conversation
-from sottovoce.one_time_keys import Session
 from sottovoce.transport import Connection
 from sottovoce.trust import judgement_json
 
@@ -28,23 +31,25 @@ PROMPT = "> "
 class TerminalScreen:
     """A person at a terminal."""
 
-    def __init__(self, url: str, session: Callable[[], Session], model: Callable[[], str]) -> None:
-        """`session` and `model` say what the line at the bottom shows."""
-        self._url, self._session, self._model = url, session, model
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
         self._input = PromptSession[str](
             history=InMemoryHistory(),
             key_bindings=_keys(),
             multiline=True,
-            bottom_toolbar=self._toolbar,
+            complete_while_typing=False,
             prompt_continuation="  ",
         )
 
     def run(self, chat: Chat) -> None:
         """Read and answer until the user leaves. Ctrl-C at the prompt clears it."""
-        completer = WordCompleter(chat.commands, sentence=True)
+        self._input.completer = WordCompleter(chat.commands, sentence=True)
+        self._input.bottom_toolbar = partial(toolbar, self._connection, chat)
+        self.say("/help lists what else one can do")
         while True:
             try:
-                line = self._input.prompt(PROMPT, completer=completer, complete_while_typing=False)
+                with patch_stdout(raw=True):  # what another thread has to say comes above the prompt
+                    line = self._input.prompt(PROMPT)
             except KeyboardInterrupt:
                 continue
             except EOFError:
@@ -56,7 +61,7 @@ class TerminalScreen:
         """Draw it as Markdown; Ctrl-C stops it."""
         pieces: list[str] = []
         try:
-            with StreamedMarkdown(terminal.paper) as drawn:
+            with without_echo(), StreamedMarkdown(terminal.paper) as drawn:
                 for piece in texts:
                     pieces.append(piece)
                     drawn.add(piece)
@@ -70,20 +75,35 @@ class TerminalScreen:
 
     def show_verdict(self, verdict: Verdict) -> None:
         """The table of checks."""
-        terminal.show_verdict(verdict, self._url)
+        terminal.show_verdict(verdict, str(self._connection.origin))
 
     def edit(self, text: str) -> str:
         """The text at the prompt, to be changed."""
         return self._input.prompt(PROMPT, default=text)
 
-    def _toolbar(self) -> FormattedText:
-        """Always there: which enclave, whether it is simulated, how sure that is, and the model."""
-        session = self._session()
-        verdict = session.enclave.verdict
-        simulated = "SIMULATED, no protection" if verdict.simulated else "verified"
-        parts = (simulated, self._url, verdict.tee, session.assurance.value, self._model())
-        style = "bg:ansiyellow fg:ansiblack" if verdict.simulated else "bg:ansigreen fg:ansiblack"
-        return FormattedText([(f"{style} noreverse", f" {terminal.printable('  |  '.join(parts))} ")])
+
+@contextmanager
+def without_echo() -> Generator[None]:
+    """Keys that are hit now are not shown: that, and the ^C of Ctrl-C, would shift what is drawn."""
+    before = termios.tcgetattr(sys.stdin)
+    quiet = [*before[:3], before[3] & ~termios.ECHO, *before[4:]]
+    termios.tcsetattr(sys.stdin, termios.TCSADRAIN, quiet)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+
+
+def toolbar(connection: Connection, chat: Chat) -> FormattedText:
+    """Always there: which enclave, whether simulated, how sure that is, the model, and the last warning."""
+    verdict, assurance = chat.session.enclave.verdict, chat.session.assurance
+    simulated = "SIMULATED, no protection" if verdict.simulated else "verified"
+    warned = [f"WARNING: {notice.kind.value}" for notice in connection.notices if notice.is_warning][-1:]
+    receipts = ["receipts"] if chat.receipts else []
+    parts = [simulated, *warned, *receipts, chat.conversation.model]
+    parts += [verdict.tee, assurance.value, str(connection.origin)]  # what is cut off on a narrow terminal
+    style = "bg:ansiyellow fg:ansiblack" if verdict.simulated else "bg:ansigreen fg:ansiblack"
+    return FormattedText([(f"{style} noreverse", f" {terminal.printable('  |  '.join(parts))} ")])
 
 
 def _keys() -> KeyBindings:
@@ -151,11 +171,11 @@ class PipeScreen:
 def talk(arguments: argparse.Namespace, connection: Connection, parameters: dict[str, float]) -> None:
     """Talk until the user leaves or the input ends, on a connection that is open."""
     screen: TerminalScreen | PipeScreen
-    session = connection.open()
     if sys.stdin.isatty() and sys.stdout.isatty() and not arguments.json:
-        screen = TerminalScreen(arguments.url, lambda: session, lambda: chat.conversation.model)
+        screen = TerminalScreen(connection)
     else:
         screen = PipeScreen(as_json=arguments.json)
     model = arguments.model or connection.model()
     chat = Chat(connection, Conversation(model), parameters, screen)
+    chat.receipts = arguments.receipt
     screen.run(chat)

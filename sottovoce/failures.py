@@ -12,6 +12,8 @@ from attestation.evidence import EvidenceError
 from attestation.verify import VerificationError
 from sottovoce.courier import RefusedByHostError, UnreachableError
 from sottovoce.httpx_adapter import WrongOriginError
+from sottovoce.memory import PinnedError, ReleaseWarning
+from sottovoce.memory_file import MemoryFileError
 from sottovoce.opening import SessionRefusedError, WrongSessionError
 from sottovoce.session import AnswerError, NoSuitableKeyError, RequestTooLargeError
 from sottovoce.trust import NoPolicyError
@@ -37,6 +39,25 @@ _TABLE: Final[tuple[tuple[type[Exception], Failure], ...]] = (
     (EvidenceError, Failure("evidence_unreadable", 502, _REFUSED, _VERIFY)),
     (NoSuitableKeyError, Failure("no_suitable_key", 502, _REFUSED, "ask the operator for a current release")),
     (WrongSessionError, Failure("wrong_session", 502, _REFUSED, _VERIFY)),
+    (
+        PinnedError,
+        Failure(
+            "release_not_pinned", 502, _REFUSED, "see `sottovoce trust list`, or have the release explained"
+        ),
+    ),
+    (
+        ReleaseWarning,
+        Failure("release_changed", 502, _REFUSED, "have the operator explain it, then connect anew"),
+    ),
+    (
+        MemoryFileError,
+        Failure(
+            "memory_unreadable",
+            500,
+            "nothing of yours was sent",
+            "see to the file; a program can be given another memory",
+        ),
+    ),
     (NoPolicyError, Failure("no_policy", 500, "nothing was sent", "name a policy file that can be read")),
     (
         UnreachableError,

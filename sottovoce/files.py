@@ -5,8 +5,13 @@ from pathlib import Path
 from typing import Final
 
 from attestation.tdx.pem import PemError, decode_pem
+from wire.session import MIN_TOKEN_CHARACTERS
 
 MAX_FILE_BYTES: Final = 1 << 20
+MAX_API_KEY_CHARACTERS: Final = 1024
+API_KEY_HELP: Final = (
+    "the key in FILE, by which the enclave knows you; it travels inside the encryption alone"
+)
 
 
 class OfflineError(Exception):
@@ -46,3 +51,21 @@ def write(path: Path, content: bytes) -> None:
         path.write_bytes(content)
     except OSError as error:
         raise OfflineError(f"{path}: {error.strerror}") from None
+
+
+def read_api_key(path: Path | None) -> str | None:
+    """The API key in a file, because others see a command line; None where no file is named.
+
+    Raises UsageError.
+    """
+    if path is None:
+        return None
+    try:
+        key = path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--api-key {path}: {error}") from None
+    if not MIN_TOKEN_CHARACTERS <= len(key) <= MAX_API_KEY_CHARACTERS or not key.isprintable() or " " in key:
+        raise UsageError(
+            f"--api-key {path}: expected one line of {MIN_TOKEN_CHARACTERS} characters or more, and no space"
+        )
+    return key

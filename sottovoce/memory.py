@@ -41,6 +41,23 @@ class Notice:
     kind: Kind
     sentence: str
 
+    @property
+    def is_warning(self) -> bool:
+        """Whether it should stand out: all but that an address is new."""
+        return self.kind is not Kind.FIRST
+
+    def __str__(self) -> str:
+        """One line for a person."""
+        return f"WARNING, {self.kind.value}: {self.sentence}" if self.is_warning else self.sentence
+
+
+class ReleaseWarning(UserWarning):
+    """What programs are told of a notice. Where they make it an exception, nothing of the user's is sent."""
+
+    def __init__(self, address: str, notice: Notice) -> None:
+        super().__init__(f"{address}: {notice.kind.value}: {notice.sentence}")
+        self.address, self.notice = address, notice
+
 
 @dataclass(frozen=True, slots=True)
 class Release:
@@ -127,7 +144,7 @@ def _rolled_back(origin: Origin, shown: Shown) -> list[Notice]:  # 3
         sentence = f"an older protocol is allowed again: version {shown.minimum_version}"
         notices.append(Notice(Kind.ROLLBACK, sentence))
     order = [seen.what for seen in origin.releases]
-    latest = max(origin.releases, key=lambda seen: seen.last, default=None)
+    latest = _latest(origin)
     if latest and shown.release in order and shown.release != latest.what:
         older = order.index(shown.release) < order.index(latest.what)
         sentence = f"the release {name(shown.release)} is back, after {name(latest.what)} was shown"
@@ -140,14 +157,24 @@ def _new(origin: Origin, release: Release) -> list[Notice]:  # 4
         return [Notice(Kind.FIRST, f"this address is new to you; it shows the release {name(release)}")]
     if any(seen.what == release for seen in origin.releases):
         return []
-    before = max(origin.releases, key=lambda seen: seen.last).what
+    before = _latest(origin)
     parts = ("measurement", "model", "release")
-    changed = [part for part in parts if getattr(before, part) != getattr(release, part)]
+    changed = [part for part in parts if before and getattr(before.what, part) != getattr(release, part)]
     return [Notice(Kind.CHANGED, f"changed since last time: {', '.join(changed)}; now {name(release)}")]
 
 
+def _latest(origin: Origin) -> Seen | None:
+    return max(origin.releases, key=lambda seen: seen.last, default=None)
+
+
 def _remembered(origin: Origin, shown: Shown, now: int) -> Origin:
-    """No pin is ever forgotten here: where there is one, no release is added."""
+    """No pin is ever forgotten here: where there is one, no release is added.
+
+    What is shown now is the latest, also within one second, or after a clock was set back.
+    """
+    latest = _latest(origin)
+    if latest is not None:
+        now = max(now, latest.last if latest.what == shown.release else latest.last + 1)
     known = next((seen for seen in origin.releases if seen.what == shown.release), None)
     if known is None:
         releases = (*origin.releases, Seen(shown.release, now, now))

@@ -23,8 +23,11 @@ class MemoryFileError(Exception):
 
 
 def default_path() -> Path:
-    """The file in this user's data folder."""
-    data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    """The file in this user's data folder. Raises MemoryFileError for a user who has none."""
+    try:
+        data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    except RuntimeError:
+        raise MemoryFileError("this user has no home folder, and XDG_DATA_HOME is not set") from None
     return data / "sottovoce" / "trust.json"
 
 

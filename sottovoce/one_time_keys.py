@@ -18,6 +18,8 @@ from wire.session import SessionId, SessionResponse, decode_next_key
 
 REFRESH_SECONDS: Final = 900.0
 """After this time a session is replaced, so that evidence is never much older (wire.md 6.5)."""
+STALE_SHARE: Final = 0.75
+"""After this share of its time or of its requests it is replaced too, so that nobody waits at its end."""
 
 
 class Assurance(Enum):
@@ -96,7 +98,7 @@ class Session:
         self._keys = deque(keys)
         self._requests = itertools.count(1)
         self._response, self._opened_at = response, opened_at
-        self._ended = False
+        self._ended = self._is_worn = False
 
     @property
     def keys_left(self) -> int:
@@ -111,7 +113,10 @@ class Session:
             key = OneTimeKey(self, self._keys.popleft())
         except IndexError:
             raise NoKeyError from None
-        if next(self._requests) >= self._response.max_requests:
+        number = next(self._requests)
+        if number >= self._response.max_requests * STALE_SHARE:
+            self._is_worn = True
+        if number >= self._response.max_requests:
             self._ended = True  # this request is the last
         return key
 
@@ -128,6 +133,8 @@ class Session:
         """Whether no request can be sent any more."""
         return self._ended or now - self._opened_at >= self._response.ttl_seconds
 
-    def is_stale(self, now: float) -> bool:
-        """Whether another session is due in its place."""
-        return self.is_over(now) or now - self._opened_at >= REFRESH_SECONDS
+    def seconds_until_stale(self, now: float) -> float:
+        """How long until another session is due in its place; not above 0 where one is."""
+        if self._is_worn or self._ended:
+            return 0.0
+        return min(REFRESH_SECONDS, self._response.ttl_seconds * STALE_SHARE) - (now - self._opened_at)

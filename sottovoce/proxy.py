@@ -1,202 +1,75 @@
 # SPDX-License-Identifier: Apache-2.0
 """`sottovoce proxy`: an OpenAI-compatible endpoint on this machine, for programs that take a base URL."""
 
-import argparse
-import ipaddress
-import os
-import secrets
 import signal
-import socket
 import threading
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
 
 import uvicorn
 
-from attestation.policy import Policy, with_any_machine
-from attestation.verify import VerificationError
+from attestation.policy import Policy
 from sottovoce import terminal
 from sottovoce.failures import ERRORS, explain
+from sottovoce.files import UsageError, read_api_key
+from sottovoce.memory_file import Memory
 from sottovoce.one_time_keys import Session
 from sottovoce.proxy_application import application
 from sottovoce.proxy_guard import Rules
-from sottovoce.transport import Connection
-from sottovoce.trust import NoPolicyError, choose_policy, model_name
+from sottovoce.proxy_options import Listen, check_exposure, parse_listen, parser, policy_of, rules_of
+from sottovoce.transport import REFUSALS, Connection, Surroundings
+from sottovoce.trust import NoPolicyError, model_name
+from sottovoce.trust_command import show_notice
 
 STOPPED, WRONG_USAGE, REFUSED, NOT_CHECKED = 0, 2, 10, 20
-DEFAULT_LISTEN = "127.0.0.1:8642"
 REQUESTS_AT_ONCE = 16  # that wait for the beginning of their answers; streams that have begun do not count
 WATCH_SECONDS = 30.0
-TOKEN_BYTES = 32
-
-EPILOG = f"""\
-examples:
-  sottovoce proxy https://llm.example --require hospital.toml
-  sottovoce proxy http://localhost:8080 --simulated --token ~/.sottovoce-token
-  OPENAI_BASE_URL=http://{DEFAULT_LISTEN}/v1 OPENAI_API_KEY=- program
-
-The page at http://{DEFAULT_LISTEN}/ shows the verdict; /status gives it to programs.
-
-exit codes:
-   0  stopped
-   2  wrong usage, or the address is taken
-  10  refused: it is not what the policy asks for; nothing was sent
-  20  could not check: no answer, no evidence or no policy
-"""
-
-
-class UsageError(Exception):
-    """The options cannot be what the user wants."""
-
-
-@dataclass(frozen=True, slots=True)
-class Listen:
-    """Where to listen."""
-
-    address: ipaddress.IPv4Address | ipaddress.IPv6Address
-    port: int
-
-    @property
-    def url(self) -> str:
-        """What programs call it."""
-        host = f"[{self.address}]" if self.address.version == 6 else str(self.address)
-        return f"http://{host}:{self.port}"
-
-    def socket(self) -> socket.socket:
-        """The listening socket. Raises OSError."""
-        family = socket.AF_INET6 if self.address.version == 6 else socket.AF_INET
-        return socket.create_server((str(self.address), self.port), family=family)
 
 
 def main(words: list[str]) -> int:
     """Verify, then serve until told to stop; the exit code."""
     arguments = parser().parse_args(words)
     try:
-        policy = _policy(arguments)
-        listen, rules = parse_listen(arguments.listen), _rules(arguments)
+        policy = policy_of(arguments)
+        listen, rules = parse_listen(arguments.listen), rules_of(arguments)
         check_exposure(listen, rules, allowed=arguments.let_the_network_read_along)
+        api_key = read_api_key(arguments.api_key)
     except (UsageError, NoPolicyError) as error:
         terminal.complain(str(error))
         return NOT_CHECKED if isinstance(error, NoPolicyError) else WRONG_USAGE
     try:
-        return serve(arguments.url, policy, listen, rules)
+        with connection_of(arguments.url, policy, api_key) as connection:
+            return serve(connection, listen, rules)
     except OSError as error:
         terminal.complain(f"cannot listen on {listen.url}: {error.strerror}")
         return WRONG_USAGE
     except ERRORS as error:
         terminal.complain(explain(error))
-        return REFUSED if isinstance(error, VerificationError) else NOT_CHECKED
+        return REFUSED if isinstance(error, REFUSALS) else NOT_CHECKED
 
 
-def parser() -> argparse.ArgumentParser:
-    """The options."""
-    options = argparse.ArgumentParser(
-        prog="sottovoce proxy",
-        description="Serve the OpenAI API on this machine, and answer it from a verified enclave.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = options.add_argument
-    add("url", metavar="URL", help="where the host is, for instance http://localhost:8080")
-    accepted = options.add_mutually_exclusive_group()
-    accepted.add_argument(
-        "--require",
-        "--policy",
-        type=Path,
-        metavar="POLICY",
-        help="what to accept: docs/attestation-policy.md",
-    )
-    accepted.add_argument("--simulated", action="store_true", help="accept this machine's simulated enclave")
-    add("--any-machine", action="store_true", help="accept the right code on any genuine machine")
-    add("--listen", default=DEFAULT_LISTEN, metavar="ADDRESS:PORT", help=f"{DEFAULT_LISTEN} by default")
-    add(
-        "--token",
-        type=Path,
-        metavar="FILE",
-        help="ask programs for the token in FILE; made where it is missing",
-    )
-    add(
-        "--allow-origin",
-        action="append",
-        default=[],
-        metavar="ORIGIN",
-        help="let web pages of this origin use the endpoint; none may otherwise",
-    )
-    add(
-        "--let-the-network-read-along",
-        action="store_true",
-        help="listen on other than loopback addresses. Requests and answers then cross that network "
-        "unencrypted: whoever is on it can read them. Needs --token",
-    )
-    return options
+def connection_of(url: str, policy: Policy, api_key: str | None) -> Connection:
+    """A connection that remembers as this user's other programs do.
+
+    Raises UnreachableError and MemoryFileError.
+    """
+    surroundings = Surroundings(memory=Memory(), tell=show_notice)
+    return Connection(url, policy, keys=REQUESTS_AT_ONCE, api_key=api_key, surroundings=surroundings)
 
 
-def _policy(arguments: argparse.Namespace) -> Policy:
-    policy = choose_policy(arguments.url, file=arguments.require, simulated=arguments.simulated)
-    return with_any_machine(policy) if arguments.any_machine else policy
-
-
-def _rules(arguments: argparse.Namespace) -> Rules:
-    token = None if arguments.token is None else read_token(arguments.token)
-    return Rules(token, frozenset(arguments.allow_origin))
-
-
-def parse_listen(text: str) -> Listen:
-    """Read ADDRESS:PORT. `localhost` is 127.0.0.1. Raises UsageError."""
-    host, _, port = text.rpartition(":")
-    try:
-        address = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host.strip("[]"))
-        number = int(port)
-    except ValueError:
-        raise UsageError(f"--listen {text}: expected ADDRESS:PORT, such as {DEFAULT_LISTEN}") from None
-    if not 0 < number < 1 << 16:
-        raise UsageError(f"--listen {text}: there is no port {number}")
-    return Listen(address, number)
-
-
-def check_exposure(listen: Listen, rules: Rules, *, allowed: bool) -> None:
-    """Raise UsageError where others than this machine would reach the endpoint, unless that is asked for."""
-    if listen.address.is_loopback:
-        return
-    if not allowed:
-        raise UsageError(
-            f"{listen.address} can be reached from other machines, and what they send here is not encrypted; "
-            "if that is meant: --let-the-network-read-along"
-        )
-    if rules.token is None:
-        raise UsageError("an endpoint for other machines needs --token, or anybody there could use it")
-
-
-def read_token(file: Path) -> str:
-    """The token in a file, which is made, for this user alone, where there is none. Raises UsageError."""
-    try:
-        with suppress(FileExistsError):
-            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w", encoding="ascii") as made:
-                made.write(secrets.token_urlsafe(TOKEN_BYTES) + "\n")
-        token = file.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--token {file}: {error}") from error
-    if len(token) < 16 or not token.isprintable():
-        raise UsageError(f"--token {file}: expected one line of at least 16 characters")
-    return token
-
-
-def serve(url: str, policy: Policy, listen: Listen, rules: Rules) -> int:
+def serve(connection: Connection, listen: Listen, rules: Rules) -> int:
     """Verify first; then take requests. Raises OSError and ERRORS."""
-    with Connection(url, policy, keys=REQUESTS_AT_ONCE) as connection:
-        session = connection.open()
-        with listen.socket() as listener:
-            terminal.banner(session.enclave.verdict)
-            terminal.notes.print(f"{listen.url}/v1 -> {url}: {summary(session)}", style="green", markup=False)
-            watch = Watch(connection, summary(session))
-            signal.signal(signal.SIGTERM, signal.default_int_handler)
-            try:
-                with suppress(KeyboardInterrupt):  # the server stops gracefully, then passes the signal on
-                    server(connection, rules).run(sockets=[listener])
-            finally:
-                watch.stop()
+    session = connection.open()
+    with listen.socket() as listener:
+        terminal.banner(session.enclave.verdict)
+        line = f"{listen.url}/v1 -> {connection.origin}: {summary(session)}"
+        terminal.notes.print(line, style="green", markup=False)
+        watch = Watch(connection, summary(session))
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            with suppress(KeyboardInterrupt):  # the server stops gracefully, then passes the signal on
+                server(connection, rules).run(sockets=[listener])
+        finally:
+            watch.stop()
     return STOPPED
 
 
@@ -228,7 +101,7 @@ def summary(session: Session) -> str:
 
 
 class Watch:
-    """Renews the session in the background also while nobody asks, and says what changed."""
+    """Looks at the session also while nobody asks, and says what changed."""
 
     def __init__(self, connection: Connection, said: str, seconds: float = WATCH_SECONDS) -> None:
         self._connection, self._seconds = connection, seconds

@@ -4,6 +4,7 @@
 All below /v1/ is passed on as it is, so that it offers what the enclave offers. Nothing is logged.
 """
 
+import time
 from collections.abc import AsyncIterator
 from http import HTTPStatus
 from typing import Final
@@ -16,17 +17,16 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from attestation.verdict import Verdict
 from attestation.verify import VerificationError
 from sottovoce import proxy_page
 from sottovoce.async_events import AsyncEvents
 from sottovoce.failures import ERRORS, explain, failure_of
 from sottovoce.httpx_adapter import PASSED_ON, fields_of
-from sottovoce.one_time_keys import Assurance
 from sottovoce.proxy_guard import Guard, Rules, error
+from sottovoce.proxy_page import State
 from sottovoce.session import MAX_CONTENT_BYTES, Content, Head, RequestTooLargeError
 from sottovoce.transport import Connection
-from sottovoce.trust import judgement_json
+from sottovoce.trust import judgement
 
 EVENT_STREAM: Final = "text/event-stream"
 METHODS: Final = ("GET", "POST", "DELETE")
@@ -72,18 +72,19 @@ class Endpoint:
         except ClientDisconnect:
             return Response(status_code=HTTPStatus.BAD_REQUEST)  # to nobody
 
-    async def page(self, _request: Request) -> Response:
+    async def page(self, request: Request) -> Response:
         """The verdict for a person."""
-        verdict, assurance, trouble = await to_thread.run_sync(state, self._connection)
-        text = proxy_page.page(str(self._connection.origin), verdict, assurance, trouble)
+        url, own = str(self._connection.origin), f"http://{request.headers['host']}/v1"
+        text = proxy_page.page(url, own, await to_thread.run_sync(state, self._connection), time.time())
         return HTMLResponse(text, headers=proxy_page.HEADERS)
 
     async def status(self, _request: Request) -> Response:
         """The verdict for a program."""
-        verdict, assurance, trouble = await to_thread.run_sync(state, self._connection)
-        if verdict is None:
-            return JSONResponse({"verified": False, "error": trouble, "checks": []})
-        return Response(judgement_json(verdict, assurance=assurance), media_type="application/json")
+        now = await to_thread.run_sync(state, self._connection)
+        judged = {"verified": False, "checks": []} if now.verdict is None else judgement(now.verdict)
+        told = [{"kind": notice.kind.value, "sentence": notice.sentence} for notice in now.notices]
+        assurance = None if now.assurance is None else now.assurance.value
+        return JSONResponse(judged | {"assurance": assurance, "error": now.trouble, "notices": told})
 
     async def verify(self, _request: Request) -> Response:
         """A person wants another verification."""
@@ -91,21 +92,24 @@ class Endpoint:
         return RedirectResponse("/", HTTPStatus.SEE_OTHER)
 
 
-def state(connection: Connection) -> tuple[Verdict | None, Assurance | None, str | None]:
-    """The verdict, the assurance of the session, and what is wrong; opens a session where there is none."""
+def state(connection: Connection) -> State:
+    """How things stand; opens a session where there is none."""
+    session, verdict, trouble = None, None, None
     try:
         session = connection.open()
+        verdict = session.enclave.verdict
     except VerificationError as refused:
-        return refused.verdict, None, explain(refused)
+        verdict, trouble = refused.verdict, explain(refused)
     except ERRORS as failed:
-        return None, None, explain(failed)
-    return session.enclave.verdict, session.assurance, None
+        trouble = explain(failed)
+    assurance = None if session is None else session.assurance
+    return State(verdict, assurance, trouble, connection.notices)
 
 
 def verify_again(connection: Connection) -> None:
     """Give an enclave that was refused another chance, because a person asks for it."""
     try:
-        connection.verify()
+        connection.reopen()
     except ERRORS:
         return  # the page says what is wrong
 

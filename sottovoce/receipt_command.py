@@ -2,6 +2,7 @@
 """`sottovoce receipt verify`, and how receipts are kept on disk. It works without a network."""
 
 import argparse
+import itertools
 import os
 import sys
 from datetime import UTC, datetime
@@ -97,6 +98,14 @@ def keep(kept: Kept, answer: str, folder: Path) -> None:
                 file.write(content)
     except OSError as error:
         raise OfflineError(f"{folder}: {error.strerror}") from None
+
+
+def keep_next(kept: Kept, answer: str, folder: Path) -> Path:
+    """The same in a folder of its own below this one, numbered. Raises OfflineError."""
+    numbers = itertools.count(1)
+    own = next(path for number in numbers if not (path := folder / f"{number:03}").exists())
+    keep(kept, answer, own)
+    return own
 
 
 def _private(path: str, flags: int) -> int:

@@ -3,14 +3,15 @@
 
 import time
 from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass, field
 from hashlib import sha256
 
 from attestation.evidence import Evidence
 from attestation.policy import Policy
-from sottovoce.chat import deltas
+from sottovoce.chat import texts
 from sottovoce.receipts import ReceiptError, Subject, decode_receipt, from_text, judge, new_wish
-from sottovoce.session import AnswerError, Content, Event, Head
+from sottovoce.session import Content, Event, Head
 from sottovoce.transport import Connection
 from wire.receipt import RECEIPT_FIELD, ContentDigest
 
@@ -53,26 +54,20 @@ class Receipted:
         self._connection.open()
         self._evidence.append(self._connection.evidence())
         fields = ((RECEIPT_FIELD, new_wish(self._clock())),)
-        for event in self._connection.stream("POST", self._path, self._content, fields=fields):
-            match event:
-                case Head(fields=heads):
-                    self._receipt = heads.get(RECEIPT_FIELD, "")
-                    self._digest = ContentDigest(stream=heads.get("content-type") == EVENT_STREAM)
-                case Content(data=data):
-                    self._digest.update(data)
-                    self._answer += data
-            yield event
+        with closing(self._connection.stream("POST", self._path, self._content, fields=fields)) as stream:
+            for event in stream:
+                match event:
+                    case Head(fields=heads):
+                        self._receipt = heads.get(RECEIPT_FIELD, "")
+                        self._digest = ContentDigest(stream=heads.get("content-type") == EVENT_STREAM)
+                    case Content(data=data):
+                        self._digest.update(data)
+                        self._answer += data
+                yield event
 
     def texts(self) -> Generator[str]:
         """The answer's text as it comes. Raises ApiError, and AnswerError with what came before."""
-        pieces: list[str] = []
-        try:
-            for piece in deltas(self.events()):
-                pieces.append(piece)
-                yield piece
-        except AnswerError as error:
-            error.partial = "".join(pieces)
-            raise
+        return texts(self.events())
 
     def kept(self, policy: Policy) -> Kept:
         """The receipt, checked as a reader years later will. Raises ReceiptError."""

@@ -3,8 +3,8 @@
 
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final, Self
 
@@ -13,7 +13,7 @@ import httpx
 from attestation.evidence import Evidence, EvidenceError, decode_evidence
 from attestation.policy import Policy
 from attestation.verify import VerificationError, VerifiedEnclave
-from sottovoce.chat import ApiError, Turn, chat_request, deltas, model_names
+from sottovoce.chat import ApiError, Turn, chat_request, model_names, texts
 from sottovoce.courier import (
     EVIDENCE_PATH,
     Courier,
@@ -22,13 +22,15 @@ from sottovoce.courier import (
     UnreachableError,
     check_passed_on,
 )
+from sottovoce.delivered import Delivered
 from sottovoce.keeper import SessionKeeper
+from sottovoce.memory import Notice, PinnedError, ReleaseWarning
 from sottovoce.one_time_keys import Assurance, Session
 from sottovoce.opening import KEYS, Failed, Ready, Start, WrongSessionError
+from sottovoce.recollection import ProcessMemory, Recollection, Remembers, warn
 from sottovoce.session import (
     GATEWAY_PATH,
     UNKNOWN_KEY,
-    AnswerError,
     Event,
     Exchange,
     Head,
@@ -38,27 +40,35 @@ from sottovoce.session import (
     check_size,
     new_idempotency_key,
 )
-from sottovoce.trust import catalogue_name
+from sottovoce.trust import catalogue_name, origin
 from wire.bhttp import Fields
 from wire.session import IDEMPOTENCY_FIELD
 from wire.shaping import DEFAULT, SHAPING_FIELD, Shaping
 
-REFUSALS = (VerificationError, EvidenceError, NoSuitableKeyError, WrongSessionError)
+REFUSALS = (
+    VerificationError,
+    EvidenceError,
+    NoSuitableKeyError,
+    WrongSessionError,
+    PinnedError,
+    ReleaseWarning,  # where a program has made it an exception
+)
+AUTHORIZATION: Final = "authorization"
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a connection takes from outside. Nothing that is verified depends on it.
+    """What a connection takes from outside. Nothing that the policy decides depends on it.
 
     Sessions live by the clock, in seconds; evidence is always judged by the time of day. The network is what
-    brings requests to the host; None is httpx's own.
+    brings requests to the host; None is httpx's own. `memory` is what was shown before, and `tell` is called
+    with the address and what is new there, before anything of the user's is sent.
     """
 
     clock: Callable[[], float] = time.monotonic
     network: httpx.BaseTransport | None = None
-
-
-ORDINARY: Final = Surroundings()
+    memory: Remembers = field(default_factory=ProcessMemory)
+    tell: Callable[[str, Notice], None] = warn
 
 
 class Connection:
@@ -66,10 +76,11 @@ class Connection:
 
     Where the enclave does not know a key any more, evidence is read and verified again, once, and the request
     sealed anew under the same idempotency key. Where an enclave is refused, nothing is sent to anyone behind
-    this URL any more, unless `verify` is called.
+    this URL any more, unless `reopen` or `verify` is called. Each verified enclave is held against the memory
+    first.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each has a default, and is given by name
         self,
         url: str,
         policy: Policy,
@@ -77,12 +88,17 @@ class Connection:
         assurance: Assurance = Assurance.FRESH,
         keys: int = KEYS,
         shaping: Shaping = DEFAULT,
-        surroundings: Surroundings = ORDINARY,
+        api_key: str | None = None,
+        surroundings: Surroundings | None = None,
     ) -> None:
         """Prepare, and send nothing. Raises UnreachableError for an impossible address.
 
-        `keys` is how many requests may be under way before their answers begin, 1 to 16.
+        `keys` is how many requests may be under way before their answers begin, 1 to 16. By `api_key` the
+        enclave knows the user again: it is in each request, inside the encryption, in the place of any other.
         """
+        surroundings = surroundings or Surroundings()
+        self._recollection = Recollection(origin(url), surroundings.memory, surroundings.tell)
+        self._api_key = api_key
         self._courier = Courier(url, surroundings.network)
         self._start = Start(policy, assurance, keys)
         self._shaping = shaping
@@ -101,26 +117,50 @@ class Connection:
         self.close()
 
     def close(self) -> None:
-        """Close all connections to the host."""
+        """Close all connections to the host, and open none any more, in the background neither."""
         self._courier.close()
+        self._keeper.close()
+
+    @property
+    def policy(self) -> Policy:
+        """What it accepts."""
+        return self._start.policy
+
+    @property
+    def notices(self) -> tuple[Notice, ...]:
+        """What was new about this enclave, against what was shown before; oldest first."""
+        return self._recollection.notices
 
     def evidence(self) -> Evidence:
         """The evidence that the host hands out, unverified. Raises UnreachableError and EvidenceError."""
         return decode_evidence(self._courier.document())
 
     def verify(self) -> VerifiedEnclave:
-        """Verify the public document now. Raises UnreachableError, EvidenceError and VerificationError."""
+        """Verify the public document now.
+
+        Raises UnreachableError, EvidenceError, VerificationError, PinnedError and MemoryFileError.
+        """
         self._failed = None
-        self._ready = self._verified()
-        return self._ready.enclave
+        with self._keeping_refusals():
+            return self._verified().enclave
 
     def open(self) -> Session:
         """The session in force, opened and verified now where there is none.
 
-        Raises UnreachableError, RefusedByHostError, SessionRefusedError, AnswerError, and all of REFUSALS.
+        Raises UnreachableError, RefusedByHostError, SessionRefusedError, AnswerError, MemoryFileError, and
+        all of REFUSALS.
         """
         self._check_not_failed()
         return self._keeper.current()
+
+    def reopen(self) -> Session:
+        """Verify everything anew, and the session that this opens. Raises what `open` raises.
+
+        It is the only way on from a refusal, so it is called where a person asks for it.
+        """
+        self._failed = self._ready = None
+        self._keeper.leave()
+        return self.open()
 
     def models(self) -> list[str]:
         """The names of the models that the enclave serves."""
@@ -139,15 +179,11 @@ class Connection:
         Raises ApiError for an error of the enclave, AnswerError where the answer cannot be believed: what was
         given out before is in its field `partial`, and is no answer.
         """
-        pieces: list[str] = []
-        events = self.stream("POST", "/v1/chat/completions", chat_request(model, turns, **parameters))
-        try:
-            for piece in deltas(events):
-                pieces.append(piece)
-                yield piece
-        except AnswerError as error:
-            error.partial = "".join(pieces)
-            raise
+        return self.texts(chat_request(model, turns, **parameters))
+
+    def texts(self, request: bytes) -> Generator[str]:
+        """The same for a request that `chat_request` made."""
+        return texts(self.stream("POST", "/v1/chat/completions", request))
 
     def stream(
         self,
@@ -169,8 +205,8 @@ class Connection:
                 )
                 with self._courier.deliver(exchange) as response:
                     if response.status_code == UNKNOWN_KEY:
-                        self._keeper.lost(key.session)
                         self._ready = None
+                        self._keeper.lost(key.session)
                         if attempt == 0:
                             continue
                     yield from self._receive(exchange, response)
@@ -181,12 +217,15 @@ class Connection:
             raise self._failed.error.with_traceback(None)  # or each time would make it longer
 
     def _with_names(self, fields: Fields) -> Fields:
-        """The application's fields, with what the protocol asks for unless they have it."""
+        """The application's fields, with what the protocol asks for unless they have it, and the API key."""
+        if self._api_key is not None:
+            others = tuple(field for field in fields if field[0] != AUTHORIZATION)
+            fields = (*others, (AUTHORIZATION, f"Bearer {self._api_key}"))
         given = {name for name, _ in fields}
         added = (new_idempotency_key(), (SHAPING_FIELD, self._shaping.value))
         return (*fields, *(field for field in added if field[0] not in given))
 
-    def _receive(self, exchange: Exchange, response: httpx.Response) -> Iterator[Event]:
+    def _receive(self, exchange: Exchange, response: Delivered) -> Iterator[Event]:
         check_passed_on(exchange, response)
         for data in response.iter_raw():
             for event in exchange.receive(data):
@@ -198,8 +237,13 @@ class Connection:
     def _open_session(self) -> Session:
         """From whatever state to a session. Runs in one thread at a time."""
         self._check_not_failed()
-        try:
+        with self._keeping_refusals():
             return self._opened()
+
+    @contextmanager
+    def _keeping_refusals(self) -> Generator[None]:
+        try:
+            yield
         except REFUSALS as error:
             self._failed = Failed(error)
             raise
@@ -217,11 +261,15 @@ class Connection:
             check_passed_on(opening.exchange, response)
             for data in response.iter_raw():
                 opening.receive(data)
-        return opening.end(int(time.time()))
+        session = opening.end(int(time.time()))
+        self._recollection.look(session.enclave)
+        return session
 
     def _verified(self) -> Ready:
-        self._ready = self._start.present(self._courier.document()).verify(int(time.time()))
-        return self._ready
+        ready = self._start.present(self._courier.document()).verify(int(time.time()))
+        self._recollection.look(ready.enclave)
+        self._ready = ready
+        return ready
 
 
 __all__ = [

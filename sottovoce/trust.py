@@ -88,7 +88,16 @@ def judgement_json(
     registers: tuple[Explanation, ...] = (),
     assurance: Assurance | None = None,
 ) -> str:
-    """The verdict as one JSON object, with what an event log explained where there was one.
+    """The verdict as one JSON object, with what an event log explained where there was one."""
+    return json.dumps(judgement(verdict, registers, assurance))
+
+
+def judgement(
+    verdict: Verdict,
+    registers: tuple[Explanation, ...] = (),
+    assurance: Assurance | None = None,
+) -> dict[str, object]:
+    """The members of that object.
 
     `assurance` is that of the session, where there is one.
     """
@@ -119,7 +128,7 @@ def judgement_json(
         ],
     }
     explained = {"event_log": [_register(item) for item in registers]} if registers else {}
-    return json.dumps(document | explained)
+    return document | explained
 
 
 def _register(item: Explanation) -> dict[str, Value]:
@@ -159,6 +168,7 @@ __all__ = [
     "AnyMachine",
     "NoPolicyError",
     "choose_policy",
+    "judgement",
     "judgement_json",
     "model_name",
     "origin",

@@ -4,14 +4,12 @@
 import argparse
 import json
 import sys
-import time
 from datetime import UTC, datetime
 
 from rich.text import Text
 
-from attestation.verify import VerifiedEnclave
 from sottovoce import terminal
-from sottovoce.memory import Kind, Notice, Origin, Seen, pin
+from sottovoce.memory import Notice, Origin, Seen, pin
 from sottovoce.memory_file import Memory, encode
 from sottovoce.trust import model_name, origin
 
@@ -34,18 +32,10 @@ def add_actions(parser: argparse.ArgumentParser) -> None:
     listed.add_argument("--json", action="store_true", help="print one JSON object, for programs")
 
 
-def recall(url: str, enclave: VerifiedEnclave) -> None:
-    """Remember what an enclave shows, and say what is new. Raises PinnedError and MemoryFileError."""
-    for notice in Memory().meet(origin(url), enclave, int(time.time())):
-        show_notice(notice)
-
-
-def show_notice(notice: Notice) -> None:
+def show_notice(_address: str, notice: Notice) -> None:
     """One line beside the answer; a warning stands out."""
-    if notice.kind is Kind.FIRST:
-        terminal.notes.print(Text(notice.sentence, "dim"))
-    else:
-        terminal.notes.print(Text(f"WARNING, {notice.kind.value}: {notice.sentence}", "bold yellow"))
+    style = "bold yellow" if notice.is_warning else "dim"
+    terminal.notes.print(Text(terminal.printable(str(notice)), style))
 
 
 def run_list(arguments: argparse.Namespace) -> int:

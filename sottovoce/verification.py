@@ -10,11 +10,12 @@ from attestation.results import cmw
 from attestation.verify import VerificationError
 from sottovoce import clouds, results, terminal, trust_command
 from sottovoce.clouds import AzureFiles, GoogleFiles
-from sottovoce.files import OfflineError, UsageError
+from sottovoce.files import OfflineError, UsageError, read_api_key
+from sottovoce.memory_file import Memory
 from sottovoce.offline import Files, Judgement, judge, nonce, unix_time
 from sottovoce.one_time_keys import Assurance
 from sottovoce.results import Form
-from sottovoce.transport import Connection
+from sottovoce.transport import Connection, Surroundings
 from sottovoce.trust import choose_policy, judgement_json, result_of_verdict
 
 VERIFIED, REFUSED, NOT_CHECKED = 0, 10, 20
@@ -138,15 +139,23 @@ def ask(arguments: argparse.Namespace, files: Files, policy: Policy) -> Judgemen
             session = connection.open()
         except VerificationError as error:
             return Judgement(error.verdict, None)
-    for enclave in (public, session.enclave):  # two fetches have to show the same
-        trust_command.recall(arguments.url, enclave)
     record = cmw.evidence_document(public.evidence.encode())
     return Judgement(session.enclave.verdict, record, assurance=session.assurance)
 
 
 def connect(arguments: argparse.Namespace, policy: Policy) -> Connection:
-    """A connection as the options ask for it."""
-    return Connection(arguments.url, policy, assurance=Assurance(arguments.assurance))
+    """A connection as the options ask for it, which remembers as this user's other programs do.
+
+    Raises UsageError, UnreachableError and MemoryFileError.
+    """
+    api_key: Path | None = getattr(arguments, "api_key", None)  # `verify` sends nothing that needs one
+    return Connection(
+        arguments.url,
+        policy,
+        assurance=Assurance(arguments.assurance),
+        api_key=read_api_key(api_key),
+        surroundings=Surroundings(memory=Memory(), tell=trust_command.show_notice),
+    )
 
 
 def files_of(arguments: argparse.Namespace) -> Files:

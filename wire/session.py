@@ -31,6 +31,7 @@ KEY_FIELD: Final = "a-ohttp-key"
 
 IDEMPOTENCY_FIELD: Final = "idempotency-key"
 IDEMPOTENCY_KEY_SIZE: Final = 16
+MIN_TOKEN_CHARACTERS: Final = 22  # 128 random bits in base64url: a shorter token may be that of many
 
 SESSION_VERSION: Final = 1
 MAX_KEYS: Final = 16
@@ -197,7 +198,7 @@ def encode_next_key(configuration: KeyConfiguration) -> str:
 def decode_next_key(value: str, key_id: int) -> KeyConfiguration:
     """Return the key that replaces the one with this identifier. Raises SessionMessageError."""
     try:
-        configuration = decode_configuration(strict_json.base64_octets({"key": value}, "key"))
+        configuration = decode_configuration(strict_json.decode_base64(value, "key"))
     except (StrictJsonError, KeyListError) as error:
         raise SessionMessageError(str(error)) from error
     _check_one_time_key(configuration)

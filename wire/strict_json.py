@@ -20,17 +20,35 @@ class StrictJsonError(Exception):
 
 def decode_object(data: bytes, names: frozenset[str]) -> dict[str, Json]:
     """Read an object with exactly these names and nothing around it. Raises StrictJsonError."""
+    members = decode_any_object(data)
+    check_names(members, names)
+    return members
+
+
+def decode_any_object(data: bytes) -> dict[str, Json]:
+    """Read an object whose names are looked at later, and nothing around it. Raises StrictJsonError."""
     if data[:1] != b"{" or data[-1:] != b"}":
         raise StrictJsonError("expected a JSON object and nothing around it")
+    value = decode_value(data)
+    assert isinstance(value, dict)  # nothing else begins and ends like this
+    return value
+
+
+def decode_value(data: bytes) -> Json:
+    """Read any JSON, with each name of an object once. Raises StrictJsonError."""
     try:
-        members: dict[str, Json] = json.loads(
+        value: Json = json.loads(
             data.decode("utf-8"), object_pairs_hook=_each_once, parse_constant=_no_number
         )
     except (ValueError, RecursionError):
-        raise StrictJsonError("expected a JSON object") from None
+        raise StrictJsonError("expected JSON") from None
+    return value
+
+
+def check_names(members: dict[str, Json], names: frozenset[str]) -> None:
+    """Refuse an object without exactly these names. Raises StrictJsonError, with no name of the sender's."""
     if members.keys() != names:
-        raise StrictJsonError(f"expected exactly the names {', '.join(sorted(names))}")
-    return members
+        raise StrictJsonError(f"missing or unexpected names, expected exactly {', '.join(sorted(names))}")
 
 
 def encode_object(members: dict[str, Json]) -> bytes:
@@ -65,7 +83,13 @@ def text(members: dict[str, Json], name: str) -> str:
 
 def base64_octets(members: dict[str, Json], name: str) -> bytes:
     """Return what a string holds in the one canonical form of RFC 4648 section 4. Raises StrictJsonError."""
-    value = text(members, name)
+    return decode_base64(members[name], name)
+
+
+def decode_base64(value: Json, name: str) -> bytes:
+    """Return what a string holds in the one canonical form of RFC 4648 section 4. Raises StrictJsonError."""
+    if not isinstance(value, str):
+        raise StrictJsonError(f"expected base64 as {name}")
     try:
         content = base64.b64decode(value, validate=True)
     except ValueError:

@@ -16,8 +16,8 @@ from hashlib import sha384
 from typing import Final
 
 from attestation.case import Finding, NotEvaluatedError, Rule, make_check
-from attestation.evidence import Json
 from attestation.verdict import Check, Decision
+from wire.strict_json import Json
 
 MAX_RECORD_BYTES: Final = 16 * 1024
 PPID_SIZE: Final = 16

@@ -6,7 +6,6 @@ The hardware signs for a hash of exactly these bytes, so they are decoded and ne
 
 import base64
 import binascii
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from attestation.evidence import Json
+from wire.strict_json import Json, StrictJsonError, decode_value
 
 ATTESTATION_KEY: Final = "HCLAkPub"
 USER_DATA_SIZE: Final = 64
@@ -56,17 +55,9 @@ def decode_runtime_data(data: bytes) -> RuntimeData:
 
 def _decode(data: bytes) -> Json:
     try:
-        value: Json = json.loads(data.decode("utf-8"), object_pairs_hook=_each_once)
-    except (ValueError, RecursionError) as error:
-        raise RuntimeDataError(f"expected JSON: {error}") from error
-    return value
-
-
-def _each_once(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise RuntimeDataError("a name occurs twice in an object")
-    return members
+        return decode_value(data)
+    except StrictJsonError as error:
+        raise RuntimeDataError(str(error)) from error
 
 
 def _object(value: Json, name: str) -> dict[str, Json]:

@@ -61,8 +61,8 @@ def build_plainly(python: Path, folder: Path, step: Step) -> None:
     start = time.monotonic()
     with step("The source distribution's own build"):
         source = unpack_source(python, REQUIREMENT, folder)
-        command: list[str | Path] = [python, "-m", "pip", "--disable-pip-version-check", "wheel"]
-        run([*command, "--no-deps", "--no-build-isolation", "-w", folder / "wheel", source], folder)
+        command: list[str | Path] = [python, "-m", "pip", "--disable-pip-version-check", "wheel", "--no-deps"]
+        run([*command, "--no-build-isolation", "-w", folder / "wheel", source], folder)
     sys.stdout.write(f"{time.monotonic() - start:.0f} s\n")
 
 

@@ -6,9 +6,9 @@ import secrets
 from dataclasses import dataclass, field
 
 from enclave.session import Request
+from wire.session import MIN_TOKEN_CHARACTERS
 
 IDENTITY_BYTES = 16
-BEARER = "bearer "
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +19,17 @@ class Caller:
     session: bytes = field(default=b"", repr=False)
 
 
+def token_of(request: Request) -> bytes:
+    """The bearer token; empty where there is none.
+
+    A short one is none: OpenAI's clients want some API key, and those who write "-" are not one person.
+    """
+    scheme, _, token = request.fields.get("authorization", "").partition(" ")
+    named = scheme.lower() == "bearer" and len(token.strip()) >= MIN_TOKEN_CHARACTERS
+    return token.strip().encode() if named else b""
+
+
 def caller_of(request: Request) -> Caller:
     """Who asks: whoever has this token, or else this session, or else somebody unknown."""
-    authorization = request.fields.get("authorization", "")
-    if authorization.lower().startswith(BEARER) and authorization[len(BEARER) :].strip():
-        secret = authorization[len(BEARER) :].strip().encode()
-    else:
-        secret = request.session or secrets.token_bytes(IDENTITY_BYTES)
+    secret = token_of(request) or request.session or secrets.token_bytes(IDENTITY_BYTES)
     return Caller(hashlib.sha256(secret).digest()[:IDENTITY_BYTES], request.session)

@@ -6,7 +6,8 @@ slot while its prompt is decoded in chunks, then generates. Rules:
 
 1. A free slot goes to the identity that holds fewest, then to the one that was served least, then to who came
    first. Every fourth slot goes to who has waited longest, so that nobody waits for ever.
-2. Chunks go to the identity that was served least. What was served is counted in tokens.
+2. Chunks go to the identity that was served least, counted in tokens. A prompt that has been begun goes on
+   until it leads by two chunks: prompts are complete one after another, and not all at the end.
 3. Between two steps of those who generate lies one chunk; more only where several fit into the budget.
 4. Those who generate hold the first slots without a hole (engine.md 3.1).
 5. Where too many requests wait, the newest request of the identity with most of them gives way.
@@ -19,6 +20,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 OLDEST_EVERY = 4
+LEAD_CHUNKS = 2
 MOST_RETRY_SECONDS = 60
 DURATION_MEMORY = 0.1  # how much one more request counts in the mean duration
 
@@ -145,6 +147,7 @@ class Scheduler:
         self._slots: list[_Sequence | None] = [None] * limits.slots
         self._served: dict[bytes, float] = {}
         self._admissions = 0
+        self._reading: Key | None = None  # whose prompt the last chunk was of
         self._spent = 0.0  # seconds of chunks since those who generate last had a step
         self._chunk_seconds = 0.0  # of the last chunk
         self._mean_seconds = 1.0
@@ -248,11 +251,24 @@ class Scheduler:
         return not self._spent or self._spent + self._chunk_seconds <= self._limits.budget_seconds
 
     def _prefill(self, prompts: list[_Sequence]) -> Prefill:
-        sequence = min(prompts, key=lambda held: (self._served[self._identity(held.key)], held.key))
-        grid = self._limits.chunk_tokens
+        sequence, grid = self._whose_chunk(prompts), self._limits.chunk_tokens
+        self._reading = sequence.key
         stop = min(sequence.tokens, (sequence.done // grid + 1) * grid)
         self._served[self._identity(sequence.key)] += stop - sequence.done
         return Prefill(sequence.key, sequence.slot, sequence.done, stop)
+
+    def _whose_chunk(self, prompts: list[_Sequence]) -> _Sequence:
+        """The prompt of the identity served least, or the one begun while its lead is small."""
+
+        def served(held: _Sequence) -> float:
+            return self._served[self._identity(held.key)]
+
+        least = min(prompts, key=lambda held: (served(held), held.key))
+        lead = LEAD_CHUNKS * self._limits.chunk_tokens
+        return next(
+            (held for held in prompts if held.key == self._reading and served(held) < served(least) + lead),
+            least,
+        )
 
     def _decode(self, generating: list[_Sequence]) -> Decode:
         moves: list[Move] = []

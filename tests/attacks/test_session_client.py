@@ -526,6 +526,33 @@ def test_31_the_key_is_said_to_be_unknown_after_the_request_was_delivered(host: 
         assert ask(connection) == ANSWER
 
 
+@pytest.mark.parametrize("afterwards", [None, 422])
+def test_31_the_host_says_that_it_is_busy_after_the_request_was_delivered(
+    host: Host, afterwards: int | None
+) -> None:
+    """The client sends the same bytes again, which open nothing; sealed anew they have the same name."""
+    with host.connect() as connection:
+        connection.open()
+        bodies: list[bytes] = []
+
+        def deny(path: str, kind: str, body: bytes) -> Outer:
+            delivered = host.honestly(path, kind, body)
+            if not path.startswith(GATEWAY_PREFIX):
+                return delivered
+            bodies.append(body)
+            if len(bodies) == 1:
+                return Outer(503, PROBLEM, b"{}", retry_after="0")
+            return Outer(afterwards, PROBLEM, b"{}") if afterwards and len(bodies) == 2 else delivered
+
+        host.deliver = deny
+        with pytest.raises(ApiError if afterwards else RefusedByHostError):
+            ask(connection)
+        assert bodies[0] == bodies[1]
+        assert len(bodies) == (3 if afterwards else 2)
+        assert len(host.enclave.calls) == 1
+        assert ask(connection) == ANSWER
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 64, 1000])
 def test_32_bytes_are_split_and_joined_anywhere(host: Host, size: int) -> None:
     host.split = lambda body: [body[start : start + size] for start in range(0, len(body), size)]

@@ -321,6 +321,7 @@ def test_19_one_byte_per_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     play(tmp_path, scenario)
 
 
+@pytest.mark.alone
 def test_19_a_client_that_vanishes_stops_the_generation_within_a_tick(tmp_path: Path) -> None:
     async def scenario(gateway: Gateway) -> None:
         gateway.application.pause = 5.0
@@ -335,6 +336,7 @@ def test_19_a_client_that_vanishes_stops_the_generation_within_a_tick(tmp_path: 
     play(tmp_path, scenario)
 
 
+@pytest.mark.alone
 def test_20_garbage_in_a_flood(tmp_path: Path) -> None:
     """As fast as this machine can for two seconds, with honest requests among it."""
 

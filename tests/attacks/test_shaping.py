@@ -98,6 +98,7 @@ def answers(pair: Pair) -> dict[str, Seen]:
     return {name: ask(pair, name) for name in PROMPTS}
 
 
+@pytest.mark.alone
 def test_29_streams_of_very_different_answers_look_alike(answers: dict[str, Seen]) -> None:
     assert {answer.sizes[0] for answer in answers.values()} == {answers["an error"].sizes[0]}
     for answer in answers.values():
@@ -108,6 +109,7 @@ def test_29_streams_of_very_different_answers_look_alike(answers: dict[str, Seen
     assert len(answers["an error"].frames) == FRAMES_PER_GROUP  # as many as a short answer has
 
 
+@pytest.mark.alone
 def test_29_frames_leave_at_a_tick_that_the_answer_does_not_move(answers: dict[str, Seen]) -> None:
     for name, answer in answers.items():
         assert in_step(answer.seconds[:-1]) > LEAST_IN_STEP, name
@@ -154,6 +156,7 @@ def refused(ring: KeyRing, body: bytes) -> float:
     return took
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("kem", [hpke.Kem.X_WING, hpke.Kem.X25519])
 def test_30_causes_of_a_refusal_take_about_the_same_time(
     kem: hpke.Kem, record_property: Callable[[str, object], None]

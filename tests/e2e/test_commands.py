@@ -17,7 +17,11 @@ COMMAND = Path(sys.executable).parent / "sottovoce"
 
 def run(*arguments: str, stdin: str = "", home: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run the installed command, away from the checkout."""
-    environment = {"PATH": os.environ["PATH"], "HOME": str(home or "/nonexistent"), "COLUMNS": "100"}
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(home or os.environ["XDG_DATA_HOME"]),
+        "COLUMNS": "100",
+    }
     command = [str(COMMAND), *arguments]
     return subprocess.run(
         command,

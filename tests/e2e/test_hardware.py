@@ -18,7 +18,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from attestation.evidence import FRESH_MODE, SEV_SNP, TDX, EvidenceError, Json, decode_evidence
+from attestation.evidence import FRESH_MODE, SEV_SNP, TDX, EvidenceError, decode_evidence
 from attestation.policy import AnyMachine, AnyModel, Policy
 from attestation.verify import Untrusted
 from deploy.local import Place, enclave, enclave_config, free_port, host, is_healthy
@@ -33,12 +33,13 @@ from sottovoce.receipts import decode_receipt
 from sottovoce.session import Content
 from sottovoce.transport import Connection
 from sottovoce.trust import choose_policy
-from tests.conftest import wait_until
+from tests.conftest import FEW_SLOTS, wait_until
 from tests.fakes import trust_domain
 from tests.fakes.reporter import snp_guest
 from tests.fakes.reporter import trust_domain as started_domain
 from tests.fakes.vendors import DER_TYPE, Page, Vendors, running_vendors
 from wire.session import decode_response
+from wire.strict_json import Json
 
 EVIDENCE = "/.well-known/attested-ohttp"
 MODEL = "smollm2-135m-instruct"
@@ -59,7 +60,7 @@ def running(folder: Path, vendor: Path, kind: str, octet: str = "simulated") -> 
     port = free_port()
     place = Place(folder, vendor, port, f"http://localhost:{port}")
     program = ("tests.fakes.enclave", kind, str(vendor), octet)
-    with enclave(place, tee=HARDWARE, program=program):
+    with enclave(place, tee=HARDWARE, program=program, extra=FEW_SLOTS):
         yield Machine(place, tdx_policy(place) if kind == "tdx" else snp_policy(place))
 
 
@@ -253,6 +254,7 @@ REFUSALS: dict[str, tuple[type[Exception], str]] = {
 }
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("kind", list(REFUSALS))
 def test_without_endorsements_serving_goes_on_and_clients_refuse(
     request: pytest.FixtureRequest, vendors: Vendors, kind: str

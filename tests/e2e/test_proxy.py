@@ -6,13 +6,10 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -24,58 +21,18 @@ from openai.types.chat import ChatCompletionUserMessageParam
 from deploy.local import free_port
 from tests.conformance.javascript import javascript
 from tests.conftest import Pair, wait_until
+from tests.e2e.proxies import Proxy, running_proxy
 from tests.e2e.test_answers import MODEL
 from tests.e2e.test_commands import run
 
-COMMAND = Path(sys.executable).parent / "sottovoce"
 QUESTION = [ChatCompletionUserMessageParam(role="user", content="What is gravity?")]
 CANARY = "the-secret-of-the-lighthouse"
-
-
-@dataclass(frozen=True, slots=True)
-class Proxy:
-    """A running endpoint."""
-
-    url: str
-    log: Path
-    process: "subprocess.Popen[bytes]"
-
-    @property
-    def api(self) -> str:
-        """The base URL."""
-        return f"{self.url}/v1"
-
-    @property
-    def printed(self) -> str:
-        """What it said so far."""
-        return self.log.read_text(encoding="utf-8")
-
-
-@contextmanager
-def running_proxy(pair: Pair, folder: Path, *options: str) -> Generator[Proxy]:
-    """Start one, away from the checkout."""
-    port, log = free_port(), folder / "proxy.log"
-    words = ("--require", str(pair.place.policy), "--listen", f"127.0.0.1:{port}", *options)
-    with log.open("wb") as printed:
-        process = subprocess.Popen(
-            [str(COMMAND), "proxy", pair.url, *words],
-            stdout=printed,
-            stderr=subprocess.STDOUT,
-            cwd="/",
-            env={"PATH": os.environ["PATH"], "HOME": str(folder), "COLUMNS": "200"},
-        )
-    try:
-        wait_until(lambda: "/v1 -> " in log.read_text() or process.poll() is not None, "the proxy")
-        yield Proxy(f"http://127.0.0.1:{port}", log, process)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(timeout=20)
 
 
 @pytest.fixture(scope="module")
 def proxy(pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
     """One for all tests that leave it running."""
-    with running_proxy(pair, tmp_path_factory.mktemp("proxy")) as running:
+    with running_proxy(pair.place, tmp_path_factory.mktemp("proxy")) as running:
         yield running
 
 
@@ -209,14 +166,14 @@ def test_nothing_of_a_conversation_is_written(proxy: Proxy, program: openai.Open
     ask(program, CANARY)
     with pytest.raises(openai.BadRequestError):
         program.chat.completions.create(model=MODEL, messages=QUESTION, extra_body={CANARY: CANARY})
-    written = [path for path in proxy.log.parent.rglob("*") if path.is_file()]
-    assert written == [proxy.log]
-    assert CANARY not in proxy.printed
+    written = {path.name: path.read_bytes() for path in proxy.log.parent.rglob("*") if path.is_file()}
+    assert set(written) == {"proxy.log", "trust.json", "trust.lock"}
+    assert [name for name, content in written.items() if CANARY.encode() in content] == []
 
 
 def test_a_token_is_asked_for_and_stays_here(pair: Pair, tmp_path: Path) -> None:
     file = tmp_path / "token"
-    with running_proxy(pair, tmp_path, "--token", str(file)) as proxy:
+    with running_proxy(pair.place, tmp_path, "--token", str(file)) as proxy:
         token = file.read_text().strip()
         assert file.stat().st_mode & 0o777 == 0o600
         models = f"{proxy.api}/models"
@@ -255,7 +212,7 @@ def test_a_host_that_is_not_there_could_not_be_checked() -> None:
 
 def test_it_recovers_when_the_enclave_starts_again(own_pair: Pair, tmp_path: Path) -> None:
     with (
-        running_proxy(own_pair, tmp_path) as proxy,
+        running_proxy(own_pair.place, tmp_path) as proxy,
         openai.OpenAI(base_url=proxy.api, api_key="-") as program,
     ):
         before = ask(program)
@@ -268,7 +225,7 @@ def test_it_recovers_when_the_enclave_starts_again(own_pair: Pair, tmp_path: Pat
 def test_a_cut_answer_is_an_error_in_the_stream(own_pair: Pair, tmp_path: Path) -> None:
     story = [ChatCompletionUserMessageParam(role="user", content="Write a very long story.")]
     with (
-        running_proxy(own_pair, tmp_path) as proxy,
+        running_proxy(own_pair.place, tmp_path) as proxy,
         openai.OpenAI(base_url=proxy.api, api_key="-") as program,
     ):
         stream = program.chat.completions.create(model=MODEL, messages=story, max_tokens=2000, stream=True)

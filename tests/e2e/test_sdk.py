@@ -2,9 +2,11 @@
 """The public interface in programs of others: OpenAI's clients with the enclave as their transport."""
 
 import asyncio
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import openai
@@ -77,6 +79,45 @@ def test_a_host_that_is_not_there_is_safe_to_try_again() -> None:
         sottovoce.connect(f"http://localhost:{free_port()}")
     assert isinstance(failed.value, sottovoce.UnreachableError)
     assert sottovoce.failure_of(failed.value).retry_is_safe
+
+
+def test_a_program_keeps_to_the_pins_of_the_command_and_is_warned(
+    pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    file = tmp_path / "sottovoce" / "trust.json"
+
+    def connect(
+        memory: sottovoce.Memory | sottovoce.ProcessMemory | None = None,
+    ) -> list[sottovoce.NoticeKind]:
+        with sottovoce.connect(pair.url, pair.place.policy, memory=memory) as connected:
+            return [notice.kind for notice in connected.notices]
+
+    first = sottovoce.NoticeKind.FIRST
+    assert connect(sottovoce.ProcessMemory()) == [first]
+    assert not file.exists()
+    assert connect(sottovoce.Memory(tmp_path / "other.json")) == [first]
+    assert [connect(), connect()] == [[first], []]
+
+    known = file.read_text(encoding="utf-8")
+    (origin,) = json.loads(known)["origins"].values()
+    measurement = origin[1][0][0]
+    other = known.replace(measurement, "f" * len(measurement))
+    file.write_text(other, encoding="utf-8")
+    with pytest.raises(sottovoce.ReleaseWarning) as warned:  # warnings are exceptions in this test run
+        connect()
+    assert warned.value.notice.kind is sottovoce.NoticeKind.CHANGED
+    file.write_text(other, encoding="utf-8")
+    with pytest.warns(sottovoce.ReleaseWarning, match="measurement"):
+        assert connect() == [sottovoce.NoticeKind.CHANGED]
+
+    command = [sys.executable, "-P", "-m", "sottovoce", "trust", "pin", pair.url, "ffff"]
+    subprocess.run(command, check=True, timeout=60)
+    with pytest.raises(sottovoce.PinnedError):
+        connect()
+    file.write_text("spoiled", encoding="utf-8")
+    with pytest.raises(sottovoce.MemoryFileError):
+        connect()
 
 
 def test_one_transport_serves_both_kinds_of_client(pair: Pair, enclave: sottovoce.Connection) -> None:

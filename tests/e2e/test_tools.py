@@ -7,7 +7,6 @@ and what it says about the outcome is an answer.
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from openai import BadRequestError, OpenAI
@@ -18,29 +17,12 @@ from openai.types.chat import (
 )
 from openai.types.chat.chat_completion import Choice
 
-from deploy.local import PYTHON, Place, enclave_config, free_port, host, running, wait_until, write_policy
-from models.describe import describe
-from models.fetch import weights_path
-from models.manifest import ToolFormat, find_manifest, render_manifest
+from deploy.local import Place
+from models.manifest import ToolFormat
 from sottovoce.transport import Connection, Turn
 from sottovoce.trust import choose_policy
-from tests.fakes.gguf import with_template
 from tests.fakes.openai_transport import client
 
-MODEL = "smollm2-135m-instruct"
-TEMPLATE = """\
-{%- if tools %}<|im_start|>system
-You can call these tools: {% for tool in tools %}{{ tool | tojson }}
-{% endfor %}To call one, write <tool_call>{"name": NAME, "arguments": ARGUMENTS}</tool_call>.<|im_end|>
-{% endif %}
-{%- for message in messages %}<|im_start|>{{ message.role }}
-{{ message.content }}
-{%- for call in message.tool_calls or [] %}
-<tool_call>{{ call.function | tojson }}</tool_call>
-{%- endfor %}<|im_end|>
-{% endfor %}
-{%- if add_generation_prompt %}<|im_start|>assistant
-{% endif %}"""
 QUESTION: list[ChatCompletionMessageParam] = [{"role": "user", "content": "How is the weather in Ulm?"}]
 UNITS = ["metric", "imperial"]
 
@@ -65,27 +47,11 @@ def tool(name: str) -> ChatCompletionToolUnionParam:
 
 
 @pytest.fixture(scope="module")
-def connection(tmp_path_factory: pytest.TempPathFactory, vendor_folder: Path) -> Iterator[Connection]:
+def connection(tools_place: Place) -> Iterator[Connection]:
     """A connection to an enclave with weights and a manifest of one's own, whose model has tools."""
-    folder = tmp_path_factory.mktemp("tools")
-    weights, manifest = folder / "with-tools.gguf", folder / "with-tools.toml"
-    with_template(weights_path(find_manifest(MODEL)), TEMPLATE, weights)
-    manifest.write_text(render_manifest(describe(weights)), encoding="utf-8")
-    port = free_port()
-    place = Place(folder, vendor_folder, port, f"http://localhost:{port}")
-    write_policy(place)
-    config = folder / "enclave.toml"
-    text = enclave_config(place, weights).replace(f'name = "{MODEL}"', f'manifest = "{manifest}"')
-    config.write_text(text, encoding="utf-8")
-    command = [*PYTHON, "enclave", "--config", str(config)]
-    with running("the enclave", command, folder, place.enclave_log) as process:
-        wait_until(
-            lambda: "Started" in place.enclave_log.read_text(encoding="utf-8"), process, place.enclave_log
-        )
-        policy = choose_policy(place.audience, file=place.policy, simulated=True)
-        with host(place), Connection(place.audience, policy) as connected:
-            connected.verify()
-            yield connected
+    policy = choose_policy(tools_place.audience, file=tools_place.policy, simulated=True)
+    with Connection(tools_place.audience, policy) as connected:
+        yield connected
 
 
 @pytest.fixture(scope="module")

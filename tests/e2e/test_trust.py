@@ -42,7 +42,8 @@ def test_the_command_remembers_warns_and_keeps_to_a_pin(pair: Pair, tmp_path: Pa
     assert refused.returncode == 10
     assert "is not pinned for this address" in " ".join(refused.stderr.split())
     sent = b"".join(pair.outside.forward[seen:])
-    assert sent.count(b"POST ") == 1  # the session request, which holds nothing of a user
+    assert sent.count(b"GET ") == 1
+    assert b"POST " not in sent  # the public evidence was enough to refuse
 
     file.write_text(
         good.replace(measurement, "f" * len(measurement)).replace("true", "false"), encoding="utf-8"

@@ -15,10 +15,10 @@ from attestation.azure.checks import AzureEvidence, Expected, HardwareChecks
 from attestation.azure.hcl import Hardware
 from attestation.azure.tdreport import LAYOUT
 from attestation.azure.tpm import Scheme, Signature
-from attestation.evidence import Json
 from attestation.simulated.snp import ReportFields
 from attestation.snp.report import REPORT_SIZE
 from attestation.verdict import Check
+from wire.strict_json import Json
 
 NONCE = b"a nonce of today"
 PASSED = Check("stand-in for the hardware's checks", ok=True, expected="", found="", why="")

@@ -48,6 +48,7 @@ class Outer:
     content_type: str
     body: bytes
     cut: bool = False
+    retry_after: str = ""
 
 
 class Enclave:
@@ -58,6 +59,7 @@ class Enclave:
         self.guest, self.now = machine or guest(), 0.0
         self.ring, self.sessions, self.taken = KeyRing(first_epoch), Sessions(), TakenRequests()
         self.calls: list[Request] = []
+        self.session_seconds, self.session_requests = MAX_TTL_SECONDS, MAX_SESSION_REQUESTS
         self.evidence_for: Callable[[merkle.Leaf], Evidence] = self.fresh
         self.rotate()
 
@@ -120,7 +122,7 @@ class Enclave:
         leaf = merkle.leaf(wanted.nonce, session.key_list, opened.encapsulated)
         document = (self.evidence_for(leaf) if wanted.fresh else self.evidence).encode()
         return SessionResponse(
-            session.identifier, session.key_list, MAX_TTL_SECONDS, MAX_SESSION_REQUESTS, document
+            session.identifier, session.key_list, self.session_seconds, self.session_requests, document
         ).encode()
 
 
@@ -182,6 +184,8 @@ def _response(outer: Outer, split: Split) -> httpx.Response:
     if outer.status == CUT:
         raise httpx.ReadError("connection reset")
     headers = {"content-type": outer.content_type}
+    if outer.retry_after:
+        headers["retry-after"] = outer.retry_after
     return httpx.Response(outer.status, headers=headers, stream=_Stream(outer, split))
 
 

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from attestation.evidence import (
     MAX_DOCUMENT_BYTES,
-    MAX_INTEGER,
     Claims,
     Evidence,
     EvidenceError,
@@ -19,6 +18,7 @@ from attestation.evidence import (
     decode_session_evidence,
 )
 from tests.fakes.hardware import CLAIMS, evidence
+from wire.strict_json import MAX_INTEGER
 
 GOOD = Evidence("sev-snp", 0, b"report", (b"leaf", b"ask", b"ark"), b"crl", b"keys", b"claims")
 DIGESTS = st.binary(min_size=32, max_size=32)

@@ -2,6 +2,9 @@
 """The search finds a text in each form it could have, and nothing where there is nothing."""
 
 import base64
+import ctypes
+import mmap
+import os
 import secrets
 import subprocess
 import sys
@@ -11,11 +14,15 @@ from pathlib import Path
 import pytest
 
 from deploy.search import (
+    BLOCK_BYTES,
     MOST_PARTS,
     PART_CHARACTERS,
     Needle,
+    count_hidden,
     forms,
+    hidden,
     needles,
+    regions,
     search,
     search_files,
     search_memory,
@@ -107,6 +114,58 @@ def test_a_text_is_found_in_the_memory_of_a_process_and_not_once_it_is_overwritt
         assert search_memory(child.pid, wanted) == []
         child.stdin.close()
         assert child.wait(10) == 0
+
+
+def test_a_process_that_has_ended_is_not_searched_in_vain() -> None:
+    with subprocess.Popen(["/bin/true"]) as child:
+        child.wait(10)
+    with pytest.raises(OSError, match=str(child.pid)):
+        search_memory(child.pid, forms("held", TEXT))
+
+
+def random_memory(size: int, filled: int) -> memoryview:
+    """Memory that begins with so many bytes that are in no other place."""
+    view = memoryview(mmap.mmap(-1, size))
+    with Path("/dev/urandom").open("rb", buffering=0) as file:
+        assert file.readinto(view[:filled]) == filled
+    return view
+
+
+def test_a_process_finds_in_itself_what_it_holds_and_nothing_of_its_search() -> None:
+    held = random_memory(4096, 64)
+    wanted = [hidden(held[:48]), hidden(secrets.token_bytes(48)), hidden(held[16:64])]
+    for _ in range(3):  # a search finds nothing of those before it
+        assert count_hidden(os.getpid(), wanted) == [1, 0, 1]
+    held[20] ^= 1
+    assert count_hidden(os.getpid(), wanted) == [0, 0, 0]
+
+
+def test_what_lies_across_pieces_is_counted_once() -> None:
+    held, places = random_memory(4 * BLOCK_BYTES, 40), range(0, 3 * BLOCK_BYTES, 40)
+    wanted = [hidden(held[:40]), hidden(held[:20])]
+    for place in places:
+        held[place : place + 40] = held[:40]
+    assert count_hidden(os.getpid(), wanted) == [len(places)] * 2
+
+
+def test_what_the_search_reads_into_is_no_part_of_what_it_reads() -> None:
+    window, beside = bytearray(BLOCK_BYTES), bytearray(BLOCK_BYTES)
+    spans = regions(os.getpid(), left_out=window)
+
+    def read(buffer: bytearray) -> int:
+        first = ctypes.addressof(ctypes.c_char.from_buffer(buffer))
+        return sum(max(0, min(end, first + len(buffer)) - max(start, first)) for start, end in spans)
+
+    assert (read(window), read(beside)) == (0, BLOCK_BYTES)
+
+
+def test_the_end_of_a_file_that_became_shorter_stops_no_search(tmp_path: Path) -> None:
+    path = tmp_path / "long"
+    path.write_bytes(bytes(3 * 4096))
+    with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as mapped:
+        file.truncate(0)
+        assert len(mapped) == 3 * 4096
+        assert search_memory(os.getpid(), forms("held", TEXT)[:1]) == forms("held", TEXT)[:1]
 
 
 def test_the_files_that_a_process_writes_are_known(tmp_path: Path) -> None:

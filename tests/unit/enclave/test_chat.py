@@ -479,11 +479,12 @@ def test_identity_is_the_token_or_else_the_session_or_else_nobody_twice() -> Non
         assert told[0].order.session == session
         return told[0].order.identity
 
-    alice, session = "Bearer alice", b"s" * 16
+    alice, bob = f"Bearer {'a' * 22}", f"bearer {'b' * 22}"
+    session = b"s" * 16
     assert identity(b"", alice) == identity(session, alice)
-    everybody = {identity(b"", alice), identity(b"", "bearer bob"), identity(session), identity(), identity()}
+    everybody = {identity(b"", alice), identity(b"", bob), identity(session), identity(), identity()}
     assert len(everybody) == 5
-    assert identity(session) == identity(session) == identity(session, "Bearer ")
+    assert identity(session) == identity(session) == identity(session, "Bearer -")
 
 
 @pytest.mark.parametrize(

@@ -133,8 +133,7 @@ def test_a_prompt_in_the_way_changes_places_with_who_generates() -> None:
     made = scheduler(slots=2)
     submit(made, job(1, ANNA, 1000), job(2, BERT, 10))
     assert admitted(made) == [1, 2]
-    assert run_prefill(made).key.number == 1
-    assert run_prefill(made).key.number == 2
+    assert [run_prefill(made).key.number for _ in range(3)] == [1, 1, 2]
     assert made.step() == Decode((Move(1, 0),), (Key(2, 0),))
     made.took(Decode((), ()), 0.0)
     assert run_prefill(made).slot == 1
@@ -146,6 +145,13 @@ def test_chunks_are_shared_out_between_identities_and_not_between_requests() -> 
     admitted(made)
     served = Counter(run_prefill(made).key.number == 4 for _ in range(16))
     assert served == {True: 8, False: 8}
+
+
+def test_a_prompt_that_was_begun_is_read_on_until_it_leads_by_two_chunks() -> None:
+    made = scheduler(slots=2)
+    submit(made, job(1, ANNA, 640), job(2, BERT, 640))
+    admitted(made)
+    assert [run_prefill(made).key.number for _ in range(10)] == [1, 1, 2, 2, 2, 2, 1, 1, 1, 1]
 
 
 def test_a_free_slot_goes_to_who_holds_fewest() -> None:

@@ -299,8 +299,9 @@ def test_the_operator_sees_a_healthy_enclave(port: int, enclave: FakeEnclave) ->
         (200, b"no evidence"),
         (200, b"[" * 60_000),
         (200, b""),
-        (503, evidence(time.time() + 600)),
+        (503, evidence(time.time() + 86_400)),
     ],
+    ids=["expired", "no JSON", "too deep", "nothing", "not available"],
 )
 def test_the_operator_sees_an_enclave_that_cannot_prove_itself(
     port: int, enclave: FakeEnclave, status: int, document: bytes

@@ -12,6 +12,7 @@ from openai.types.chat import ChatCompletionUserMessageParam
 from attestation.verify import VerificationError
 from sottovoce.httpx_adapter import WrongOriginError, client
 from sottovoce.session import TruncatedResponse
+from sottovoce.transport import Connection, Surroundings
 from tests.fakes import hardware
 from tests.fakes.courier import chunk_borders
 from tests.fakes.relay import PROBLEM, TEXTS, Enclave, Host, Outer, guest
@@ -53,6 +54,17 @@ def test_its_stream_is_the_enclaves_and_its_key_goes_inside(host: Host) -> None:
     assert "x-stainless-lang" not in call.fields
     assert "user-agent" not in call.fields
     assert all(b"an-account" not in body for _, body in host.posts)
+
+
+def test_the_key_of_the_connection_stands_in_the_place_of_a_programs(host: Host) -> None:
+    surroundings = Surroundings(network=host)
+    own = Connection(
+        hardware.ORIGIN, hardware.policy(), api_key="of-the-connection", surroundings=surroundings
+    )
+    with own as connection, client(connection) as http:
+        http.get(f"{hardware.ORIGIN}/v1/models", headers={"authorization": "Bearer -"})
+    (call,) = host.enclave.calls
+    assert call.fields["authorization"] == "Bearer of-the-connection"
 
 
 def test_a_request_that_was_done_is_not_done_again(host: Host) -> None:

@@ -1,15 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """One session for many threads: who waits, who opens, and what becomes of failures."""
 
+import gc
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import pytest
 
+from sottovoce.courier import RefusedByHostError, UnreachableError
 from sottovoce.keeper import RETRY_SECONDS, SessionKeeper
 from sottovoce.one_time_keys import REFRESH_SECONDS, Session
-from tests.fakes.relay import Enclave, Host, guest
+from sottovoce.transport import GATEWAY_PATH, Connection
+from tests.conftest import wait_until
+from tests.fakes.relay import Enclave, Host, Outer, guest
 from tests.unit.sottovoce.test_opening import finished, ready
 
 MACHINE = guest()
@@ -22,6 +28,7 @@ class Opener:
     enclave: Enclave = field(default_factory=lambda: Enclave(MACHINE))
     now: float = 0.0
     opened: int = 0
+    failed: int = 0
     error: Exception | None = None
     gate: threading.Event = field(default_factory=threading.Event)
 
@@ -34,6 +41,7 @@ class Opener:
         self.opened += 1
         assert self.gate.wait(10)
         if self.error is not None:
+            self.failed += 1
             raise self.error
         return finished(self.enclave, ready(self.enclave).open(self.now))
 
@@ -91,11 +99,12 @@ def test_a_next_session_that_cannot_be_opened_is_tried_again_later_and_not_at_on
     old = keeper.current()
     opener.error, opener.now = OpeningError(), REFRESH_SECONDS
     ended = threading.Event()
-    while opener.opened < 2 or any(thread.name == "sottovoce-session" for thread in threading.enumerate()):
+    while opener.failed < 1:
         assert keeper.current() is old
         ended.wait(0.01)
     for _ in range(5):
         assert keeper.current() is old
+        ended.wait(0.01)
     assert opener.opened == 2
     opener.error, opener.now = None, opener.now + RETRY_SECONDS
     while keeper.current() is old:
@@ -145,3 +154,160 @@ def test_opening_errors_are_what_a_caller_sees() -> None:
     keeper = opener.keeper()
     with pytest.raises(OpeningError), keeper.key():
         pass
+
+
+def openings(host: Host) -> int:
+    """How many sessions were asked for."""
+    return sum(path == GATEWAY_PATH for path, _ in host.posts)
+
+
+def opened(connection: Connection) -> threading.Thread:
+    """Open its first session; the thread that does this."""
+    before = session_threads()
+    connection.open()
+    (thread,) = session_threads() - before
+    return thread
+
+
+def session_threads() -> set[threading.Thread]:
+    """The threads of all keepers."""
+    return {thread for thread in threading.enumerate() if thread.name == "sottovoce-session"}
+
+
+def short_lived() -> Host:
+    """A host of an enclave whose sessions live for a second."""
+    host = Host(Enclave(MACHINE))
+    host.enclave.session_seconds = 1
+    return host
+
+
+def echo(connection: Connection) -> None:
+    """One request."""
+    assert list(connection.stream("POST", "/v1/echo", b"{}"))
+
+
+def test_sessions_are_renewed_while_nobody_asks() -> None:
+    host = short_lived()
+    with host.connect() as connection:
+        first = connection.open()
+        wait_until(lambda: openings(host) >= 3, "two more sessions")
+        assert connection.open() is not first
+
+
+def test_no_request_waits_for_a_renewal() -> None:
+    host = Host(Enclave(MACHINE))
+    host.enclave.session_requests = 8
+    gate, asked = threading.Event(), threading.Event()
+
+    def held(path: str, kind: str, body: bytes) -> Outer:
+        if path == GATEWAY_PATH:
+            asked.set()
+            assert gate.wait(10)
+        return host.honestly(path, kind, body)
+
+    with host.connect() as connection:
+        session = connection.open()
+        host.deliver = held
+        for _ in range(7):  # from the sixth one on, the next session is due
+            echo(connection)
+        assert asked.wait(10)
+        assert connection.open() is session
+        echo(connection)
+        gate.set()
+        echo(connection)
+        assert connection.open() is not session
+
+
+def test_a_renewal_that_fails_is_not_what_a_request_sees() -> None:
+    host = Host(Enclave(MACHINE))
+    host.enclave.session_requests = 8
+
+    def refuse_sessions(path: str, kind: str, body: bytes) -> Outer:
+        if path == GATEWAY_PATH:
+            return Outer(502, "application/problem+json", b"{}")
+        return host.honestly(path, kind, body)
+
+    with host.connect() as connection:
+        session = connection.open()
+        host.deliver = refuse_sessions
+        for _ in range(7):
+            echo(connection)
+        wait_until(lambda: openings(host) == 2, "the next session was asked for")
+        assert connection.open() is session
+        echo(connection)
+        with pytest.raises(RefusedByHostError):
+            echo(connection)
+        host.deliver = host.honestly
+        echo(connection)
+
+
+def test_the_thread_ends_when_the_connection_is_closed() -> None:
+    host = short_lived()
+    with host.connect() as connection:
+        thread = opened(connection)
+        assert thread.is_alive()
+    assert not thread.is_alive()
+    with pytest.raises(UnreachableError, match="closed"):
+        connection.open()
+
+
+def test_the_thread_ends_when_the_connection_is_forgotten() -> None:
+    host = short_lived()
+    host.enclave.session_seconds = 3600
+    connection = host.connect()
+    thread = opened(connection)
+    del connection
+    gc.collect()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_closing_waits_for_no_host() -> None:
+    host = Host(Enclave(MACHINE))
+    gate = threading.Event()
+
+    def held(_path: str, _kind: str, _body: bytes) -> Outer:
+        assert gate.wait(20)
+        return Outer(502, "application/problem+json", b"{}")
+
+    host.deliver = held
+    connection, before = host.connect(), session_threads()
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(connection.open)
+        wait_until(lambda: openings(host) == 1, "the session request")
+        (thread,) = session_threads() - before
+        connection.close()
+        assert thread.is_alive()
+        gate.set()
+        assert waiting.exception(10) is not None
+    thread.join(10)
+    assert not thread.is_alive()
+    assert openings(host) == 1
+
+
+def test_who_waits_for_a_key_learns_that_the_connection_was_closed() -> None:
+    opener = Opener()
+    keeper = opener.keeper()
+    with ThreadPoolExecutor(1) as threads, keeper.key(), keeper.key(), keeper.key(), keeper.key():
+        waiting = threads.submit(keeper.key().__enter__)
+        keeper.close()
+        assert isinstance(waiting.exception(10), UnreachableError)
+
+
+PROGRAM = """
+from tests.fakes.relay import Enclave, Host
+connection = Host(Enclave()).connect()
+connection.open()
+print("open")
+"""
+
+
+def test_a_program_may_end_without_closing() -> None:
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", f"import sys; sys.path.insert(0, '.'){PROGRAM}"],
+        capture_output=True,
+        text=True,
+        timeout=25,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "open\n", "")

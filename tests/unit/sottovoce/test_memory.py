@@ -71,6 +71,15 @@ def test_releases_that_take_turns_are_for_somebody_singled_out() -> None:
     assert kinds(shown(1), shown(2), shown(1), shown(2)) == [Kind.SINGLED_OUT]
 
 
+@pytest.mark.parametrize("step", [0, -1])
+def test_the_latest_is_what_was_shown_last_whatever_the_clock_says(step: int) -> None:
+    origin, notices = Origin(), list[list[Kind]]()
+    for number, what in enumerate((shown(1), shown(2), shown(2), shown(1), shown(1), shown(2), shown(2))):
+        origin, told = observe(origin, what, NOW + step * number)
+        notices.append([notice.kind for notice in told])
+    assert notices == [[Kind.FIRST], [Kind.CHANGED], [], [Kind.ROLLBACK], [], [Kind.SINGLED_OUT], []]
+
+
 def test_an_older_protocol_is_a_rollback() -> None:
     assert kinds(shown(version=2), shown(version=1)) == [Kind.ROLLBACK]
 

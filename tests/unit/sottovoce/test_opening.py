@@ -135,10 +135,23 @@ def test_keys_are_taken_once_and_then_there_are_none(enclave: Enclave) -> None:
     assert it.take(0.0).spend() == taken[0]
 
 
+def test_a_session_is_stale_before_its_time_or_its_requests_are_over(enclave: Enclave) -> None:
+    enclave.session_seconds, enclave.session_requests = 100, 4
+    it = session(enclave)
+    assert it.seconds_until_stale(0.0) == 75.0
+    for _ in range(2):
+        it.take(0.0)
+    assert it.seconds_until_stale(0.0) == 75.0
+    it.take(0.0)
+    assert (it.seconds_until_stale(0.0), it.is_over(0.0)) == (0.0, False)
+    it.take(0.0)
+    assert it.is_over(0.0)
+
+
 def test_a_session_becomes_stale_and_then_is_over(enclave: Enclave) -> None:
     it = session(enclave)
     times = (0.0, REFRESH_SECONDS - 1, REFRESH_SECONDS, 3599.0, 3600.0)
-    assert [it.is_stale(now) for now in times] == [False, False, True, True, True]
+    assert [it.seconds_until_stale(now) <= 0 for now in times] == [False, False, True, True, True]
     assert [it.is_over(now) for now in times] == [False, False, False, False, True]
     with pytest.raises(SessionOverError):
         it.take(3600.0)

@@ -2,17 +2,22 @@
 """Who may use the local endpoint, and what becomes of answers that break, without sockets."""
 
 import asyncio
+import warnings
 from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 from starlette.types import Message, Scope
 
-from sottovoce.proxy import Listen, UsageError, check_exposure, parse_listen, read_token
+from sottovoce.files import UsageError
+from sottovoce.memory import ReleaseWarning
 from sottovoce.proxy_application import application
 from sottovoce.proxy_guard import Rules, is_local_name
+from sottovoce.proxy_options import Listen, check_exposure, parse_listen, read_token
 from sottovoce.transport import Connection
+from tests.fakes import hardware
 from tests.fakes.courier import chunk_borders
 from tests.fakes.relay import TEXTS, Enclave, Host, Outer, guest
 from wire.session import GATEWAY_PREFIX
@@ -203,6 +208,41 @@ def test_a_refused_enclave_is_told_and_is_not_tried_again(host: Host, connection
     status = send(connection, "GET", "/status", {}).json()
     assert status["verified"] is False or status["assurance"] is None
     assert len(host.posts) == 1
+
+
+def test_verify_again_looks_at_what_is_there_now(host: Host, connection: Connection) -> None:
+    own = {"origin": OWN}
+    assert "<title>VERIFIED" in send(connection, "GET", "/", {}).text
+    honest = host.enclave.evidence_for
+    host.enclave.evidence_for = lambda _: host.enclave.evidence
+    assert "<title>VERIFIED" in send(connection, "GET", "/", {}).text  # of the session, which is still good
+    send(connection, "POST", "/verify", own)
+    refused = send(connection, "GET", "/", {}).text
+    assert "<title>NOT VERIFIED" in refused
+    assert refused.index("FAIL") < refused.index(">pass<")  # what failed comes first
+    assert ask(connection).json()["error"]["code"] == "enclave_refused"
+    host.enclave.evidence_for = honest
+    assert ask(connection).status_code == 502  # nobody asked for another look
+    send(connection, "POST", "/verify", own)
+    assert ask(connection).status_code == 200
+
+
+def test_what_is_new_is_on_the_page_and_in_the_status(host: Host, connection: Connection) -> None:
+    status = send(connection, "GET", "/status", {}).json()
+    assert [(notice["kind"]) for notice in status["notices"]] == ["first seen"]
+    page = send(connection, "GET", "/", {}).text
+    assert "this address is new to you" in page
+    assert "WARNING" not in page
+    claims = replace(host.enclave.claims, release=bytes([1]) * 32)
+    host.enclave.claims = claims
+    host.enclave.evidence = hardware.evidence(MACHINE, keys=host.enclave.epoch.key_list, claims=claims)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ReleaseWarning)
+        send(connection, "POST", "/verify", {"origin": OWN})
+    status = send(connection, "GET", "/status", {}).json()
+    assert status["verified"] is True
+    assert [notice["kind"] for notice in status["notices"]] == ["first seen", "changed"]
+    assert "WARNING, changed: changed since last time: release" in send(connection, "GET", "/", {}).text
 
 
 def test_a_listening_address_is_read() -> None:

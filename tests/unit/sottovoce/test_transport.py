@@ -3,15 +3,15 @@
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attestation.policy import default_policy
-from sottovoce.chat import ApiError, Turn, deltas
-from sottovoce.session import Content, Event, Head
+from sottovoce.chat import ApiError, Turn, deltas, texts
+from sottovoce.session import AnswerError, Content, Event, Head, TruncatedResponse
 from sottovoce.transport import Connection, UnreachableError
 
 few = settings(max_examples=100, deadline=None, derandomize=True)
@@ -70,6 +70,32 @@ def test_an_error_in_the_stream_ends_it(cuts: list[int]) -> None:
     assert next(texts) == "begun"
     with pytest.raises(ApiError, match=r"the engine stopped \(500\)"):
         next(texts)
+
+
+@pytest.mark.parametrize("error", [ApiError, TruncatedResponse, None])
+def test_an_exchange_is_over_when_its_texts_are(error: type[Exception] | None) -> None:
+    """It is not left to the garbage collector."""
+    ended: list[bool] = []
+
+    def events() -> Generator[Event]:
+        try:
+            yield OK
+            yield Content(delta(content="begun"))
+            if error is TruncatedResponse:
+                raise TruncatedResponse
+            yield Content(event({"error": {"message": "the engine stopped"}}))
+        finally:
+            ended.append(True)
+
+    reading = texts(events())
+    assert next(reading) == "begun"
+    if error is None:
+        reading.close()
+    else:
+        with pytest.raises(error) as raised:  # it has a traceback, which keeps all that was open alive
+            next(reading)
+        assert not isinstance(raised.value, AnswerError) or raised.value.partial == "begun"
+    assert ended == [True]
 
 
 def test_an_error_in_place_of_a_stream_has_its_status_and_sentence() -> None:

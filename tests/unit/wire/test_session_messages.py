@@ -188,6 +188,7 @@ def test_other_keys_than_agreed_are_refused(keys: tuple[ohttp.KeyConfiguration, 
         encode_next_key(KEYS[1]) + "=",
         encode_next_key(KEYS[1])[:-4],
     ],
+    ids=["nothing", "no key", "other KEM", "other identifier", "other base64", "cut short"],
 )
 def test_a_next_key_that_does_not_follow_is_refused(value: str) -> None:
     with pytest.raises(SessionMessageError):

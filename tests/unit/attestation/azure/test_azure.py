@@ -23,7 +23,6 @@ from attestation.azure.tpm import (
     register_digest,
     selected,
 )
-from attestation.evidence import Json
 from attestation.snp.case import NotCompared
 from attestation.verdict import Check, Decision
 from tests.fakes import azure
@@ -38,6 +37,7 @@ from tests.fakes.azure import (
     runtime_data,
 )
 from tests.fakes.kernel import td_quote
+from wire.strict_json import Json
 
 BLOB = azure.hcl_blob(runtime_data())
 SNP = azure.evidence()

@@ -18,10 +18,10 @@ from attestation.azure.hcl import Hardware, HclError, parse_hcl
 from attestation.azure.runtime import decode_runtime_data
 from attestation.azure.tdreport import TdReportError, check_hashes, parse_tdreport
 from attestation.azure.tpm import Scheme, Signature, parse_quote, selected
-from attestation.evidence import Json
 from attestation.snp.report import parse_report
 from attestation.verdict import Check
 from tests.fakes.azure import failures, made, not_made
+from wire.strict_json import Json
 
 VECTORS = Path(__file__).parents[5] / "shared" / "vectors"
 

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from attestation.evidence import Json
 from attestation.nvidia import p384
 from attestation.nvidia.certificates import NVIDIA_ROOT, check_issued
 from attestation.nvidia.checks import verify_gpu_report
@@ -22,6 +21,7 @@ from attestation.snp.case import NotCompared
 from attestation.tdx.pem import decode_pem
 from attestation.verdict import Outcome, VendorRoot, Verdict
 from attestation.x509 import Certificate, CertificateError
+from wire.strict_json import Json
 
 VECTORS = Path(__file__).parents[5] / "shared" / "vectors"
 NOW = 1_780_000_000
