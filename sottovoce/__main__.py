@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 from attestation.evidence import EvidenceError
-from attestation.verify import VerificationError, VerifiedEnclave
+from attestation.verify import VerificationError
 from sottovoce import receipt_command, start, terminal, trust_command, verification
 from sottovoce.chat import chat_request
 from sottovoce.files import API_KEY_HELP, OfflineError, UsageError
@@ -24,7 +24,7 @@ from sottovoce.receipts import NoTimeError, ReceiptError
 from sottovoce.results import Form
 from sottovoce.session import AnswerError, NoSuitableKeyError, RequestTooLargeError
 from sottovoce.transport import ApiError, Connection, RefusedByHostError, Turn, UnreachableError
-from sottovoce.trust import NoPolicyError, judgement_json, model_name
+from sottovoce.trust import NoPolicyError, judgement_json
 from sottovoce.verification import NOT_CHECKED, REFUSED, VERIFIED, connect, policy_of, run_verify
 
 BROKEN_ANSWER, API_ERROR, INTERRUPTED = 30, 40, 130
@@ -205,9 +205,9 @@ def run_ask(arguments: argparse.Namespace) -> int:
             terminal.show_verified(enclave.verdict, session.assurance)
         turns = [Turn("user", question)]
         if arguments.receipt is None:
-            answer = answer_to(connection, enclave, turns, arguments)
+            answer = answer_to(connection, turns, arguments)
         else:
-            answer = answer_with_receipt(connection, enclave, turns, arguments)
+            answer = answer_with_receipt(connection, turns, arguments)
     if arguments.json:
         document = {
             "answer": answer,
@@ -241,19 +241,15 @@ def parameters_of(arguments: argparse.Namespace) -> dict[str, float]:
     return {name: value for name, value in wanted.items() if value is not None}
 
 
-def answer_to(
-    connection: Connection, enclave: VerifiedEnclave, turns: list[Turn], arguments: argparse.Namespace
-) -> str:
+def answer_to(connection: Connection, turns: list[Turn], arguments: argparse.Namespace) -> str:
     """Stream the answer to the terminal, and return it."""
-    model = arguments.model or model_name(enclave.claims.model)
+    model = arguments.model or connection.model()
     return print_answer(connection.chat(model, turns, **parameters_of(arguments)), arguments)
 
 
-def answer_with_receipt(
-    connection: Connection, enclave: VerifiedEnclave, turns: list[Turn], arguments: argparse.Namespace
-) -> str:
+def answer_with_receipt(connection: Connection, turns: list[Turn], arguments: argparse.Namespace) -> str:
     """The same, with a receipt that is checked and kept. Raises ReceiptError where there is none."""
-    model = arguments.model or model_name(enclave.claims.model)
+    model = arguments.model or connection.model()
     asking = Receipted(connection, chat_request(model, turns, **parameters_of(arguments)))
     answer = print_answer(asking.texts(), arguments)
     receipt_command.keep(asking.kept(connection.policy), answer, arguments.receipt)

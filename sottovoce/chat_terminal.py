@@ -23,7 +23,7 @@ from sottovoce.chat_commands import Chat
 from sottovoce.chat_markdown import StreamedMarkdown
 from sottovoce.conversation import Conversation
 from sottovoce.transport import Connection
-from sottovoce.trust import judgement_json, model_name
+from sottovoce.trust import judgement_json
 
 PROMPT = "> "
 
@@ -175,7 +175,7 @@ def talk(arguments: argparse.Namespace, connection: Connection, parameters: dict
         screen = TerminalScreen(connection)
     else:
         screen = PipeScreen(as_json=arguments.json)
-    model = arguments.model or model_name(connection.open().enclave.claims.model)
+    model = arguments.model or connection.model()
     chat = Chat(connection, Conversation(model), parameters, screen)
     chat.receipts = arguments.receipt
     screen.run(chat)

@@ -40,7 +40,7 @@ from sottovoce.session import (
     check_size,
     new_idempotency_key,
 )
-from sottovoce.trust import origin
+from sottovoce.trust import catalogue_name, origin
 from wire.bhttp import Fields
 from wire.session import IDEMPOTENCY_FIELD
 from wire.shaping import DEFAULT, SHAPING_FIELD, Shaping
@@ -165,6 +165,13 @@ class Connection:
     def models(self) -> list[str]:
         """The names of the models that the enclave serves."""
         return model_names(list(self.stream("GET", "/v1/models", b"")))
+
+    def model(self) -> str:
+        """The name of the model that was attested: the catalogue's, or what the enclave itself calls its own.
+
+        Raises what `open` raises, and ApiError.
+        """
+        return catalogue_name(self.open().enclave.claims.model) or self.models()[0]
 
     def chat(self, model: str, turns: list[Turn], **parameters: float) -> Generator[str]:
         """The answer as it is generated.

@@ -73,9 +73,14 @@ def _read(file: Path) -> Policy:
 
 
 def model_name(digest: bytes) -> str:
-    """The name of these weights, where the catalogue knows them."""
-    names = [manifest.name for manifest in catalogue().values() if manifest.digest == digest]
-    return names[0] if names else "unknown to this client"
+    """The name of these weights for people, where the catalogue knows them."""
+    return catalogue_name(digest) or "unknown to this client"
+
+
+def catalogue_name(digest: bytes) -> str | None:
+    """The catalogue's name of these weights, by which an enclave can be asked for them; None without one."""
+    names = (manifest.name for manifest in catalogue().values() if manifest.digest == digest)
+    return next(names, None)
 
 
 def judgement_json(

@@ -85,7 +85,8 @@ def test_a_second_turn_goes_on_from_its_own_sessions_first(openai: OpenAI, pair:
 
     said, first, cached = answer(openai)
     assert cached == 0
-    turns += [{"role": "assistant", "content": said}, {"role": "user", "content": "And of ships?"}]
+    turns.append({"role": "assistant", "content": said})
+    turns.append({"role": "user", "content": "And of ships?"})
     resumed, tokens, cached = answer(openai)
     assert first <= cached < tokens
     with pair.connect() as another:

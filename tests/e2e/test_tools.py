@@ -19,7 +19,7 @@ from openai.types.chat.chat_completion import Choice
 
 from deploy.local import Place
 from models.manifest import ToolFormat
-from sottovoce.transport import Connection
+from sottovoce.transport import Connection, Turn
 from sottovoce.trust import choose_policy
 from tests.fakes.openai_transport import client
 
@@ -47,11 +47,24 @@ def tool(name: str) -> ChatCompletionToolUnionParam:
 
 
 @pytest.fixture(scope="module")
-def openai(tools_place: Place) -> Iterator[OpenAI]:
-    """The package's client, connected to an enclave whose model has tools."""
+def connection(tools_place: Place) -> Iterator[Connection]:
+    """A connection to an enclave with weights and a manifest of one's own, whose model has tools."""
     policy = choose_policy(tools_place.audience, file=tools_place.policy, simulated=True)
-    with Connection(tools_place.audience, policy) as connection:
-        yield client(connection)
+    with Connection(tools_place.audience, policy) as connected:
+        yield connected
+
+
+@pytest.fixture(scope="module")
+def openai(connection: Connection) -> OpenAI:
+    """The package's client over it."""
+    return client(connection)
+
+
+def test_a_model_that_no_catalogue_knows_is_asked_by_the_name_that_the_enclave_gives_it(
+    connection: Connection,
+) -> None:
+    assert connection.model() == "with-tools"
+    assert list(connection.chat(connection.model(), [Turn("user", "Hello")], max_tokens=2))
 
 
 def test_a_manifest_of_ones_own_says_that_there_are_tools(openai: OpenAI) -> None:
