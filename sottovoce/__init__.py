@@ -17,6 +17,7 @@ transport: all of it together
 memory: what follows from what a client was shown before
 memory_file: the file in which it remembers
 trust_command: that on the command line
+receipt_form: how a receipt is asked for and read
 receipts: what an enclave signed about an answer, checked without a network
 receipted: asks for an answer with a receipt, and finds the evidence that belongs to it
 receipt_command: receipts on the command line and on disk

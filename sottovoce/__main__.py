@@ -19,8 +19,9 @@ from sottovoce.memory import PinnedError, UnknownReleaseError
 from sottovoce.memory_file import MemoryFileError
 from sottovoce.one_time_keys import Assurance
 from sottovoce.opening import SessionRefusedError, WrongSessionError
+from sottovoce.receipt_form import ReceiptError
 from sottovoce.receipted import Receipted
-from sottovoce.receipts import NoTimeError, ReceiptError
+from sottovoce.receipts import NoTimeError
 from sottovoce.results import Form
 from sottovoce.session import AnswerError, NoSuitableKeyError, RequestTooLargeError
 from sottovoce.transport import ApiError, Connection, RefusedByHostError, Turn, UnreachableError

@@ -76,7 +76,7 @@ def sentences(receipt: Receipt) -> list[str]:
         f"PROVEN: {model_name(receipt.model)} ({receipt.model.hex()[:16]}...) gave this answer.",
         f"Settings: {settings}. Tokens: {receipt.prompt_tokens} in, {receipt.completion_tokens} out "
         f"({receipt.finish}).",
-        f"The same request with this seed gives the same tokens: {receipt.repeatable}.",
+        f"The same request and seed again, the same tokens: {receipt.repeatable}.",
         f"When, by the client's own word: {time or 'not stated'}.",
     ]
     return [terminal.printable(sentence) for sentence in said]

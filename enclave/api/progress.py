@@ -57,6 +57,7 @@ class Reading:
         self._readers = [CallReader(wanted.offered) for _ in range(wanted.choices)]
         self._said = [sha256() for _ in range(wanted.choices)]
         self._reasons = [""] * wanted.choices
+        self._cut_short = False
         self.usage = Usage()
 
     def take(self, report: Progress) -> Piece | None:
@@ -73,6 +74,7 @@ class Reading:
                 said = tuple(reader.end())
                 why = _finish_reason(reason, called=reader.called)
                 self._reasons[choice] = why
+                self._cut_short |= reason not in (FinishReason.STOP, FinishReason.LENGTH)
                 return self._note(Piece(choice, said, finish_reason=why))
             case Begun(prompt_tokens=count, cached_tokens=cached):
                 self.usage.prompt_tokens, self.usage.cached_tokens = count, cached
@@ -90,6 +92,8 @@ class Reading:
             completion_tokens=self.usage.completion_tokens,
             finish=" ".join(self._reasons),
             text=texts[0] if len(texts) == 1 else sha256(b"".join(texts)).digest(),
+            cached_tokens=self.usage.cached_tokens,
+            cut_short=self._cut_short,
         )
 
     def _note(self, piece: Piece) -> Piece:
