@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a person sees of the command for models. Colours and bars only on a terminal."""
 
+import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
@@ -15,8 +17,10 @@ from models.fetch import Progress, silent
 from models.manifest import Manifest, ToolFormat
 from models.requantise import Measurement
 
-notes = Console(stderr=True, highlight=False)
-paper = Console(highlight=False)
+# With NO_COLOR there are neither colours nor bold or dim letters.
+COLOURS: Final = None if os.environ.get("NO_COLOR") else "auto"
+notes = Console(stderr=True, highlight=False, color_system=COLOURS)
+paper = Console(highlight=False, color_system=COLOURS)
 
 
 @contextmanager

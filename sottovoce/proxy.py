@@ -17,33 +17,18 @@ import uvicorn
 from attestation.policy import Policy, with_any_machine
 from attestation.verify import VerificationError
 from sottovoce import terminal
+from sottovoce.exit_code import ExitCode
 from sottovoce.failures import ERRORS, explain
 from sottovoce.one_time_keys import Session
 from sottovoce.proxy_application import application
 from sottovoce.proxy_guard import Rules
+from sottovoce.proxy_options import DEFAULT_LISTEN
 from sottovoce.transport import Connection
 from sottovoce.trust import NoPolicyError, choose_policy, model_name
 
-STOPPED, WRONG_USAGE, REFUSED, NOT_CHECKED = 0, 2, 10, 20
-DEFAULT_LISTEN = "127.0.0.1:8642"
 REQUESTS_AT_ONCE = 16  # that wait for the beginning of their answers; streams that have begun do not count
 WATCH_SECONDS = 30.0
 TOKEN_BYTES = 32
-
-EPILOG = f"""\
-examples:
-  sottovoce proxy https://llm.example --require hospital.toml
-  sottovoce proxy http://localhost:8080 --simulated --token ~/.sottovoce-token
-  OPENAI_BASE_URL=http://{DEFAULT_LISTEN}/v1 OPENAI_API_KEY=- program
-
-The page at http://{DEFAULT_LISTEN}/ shows the verdict; /status gives it to programs.
-
-exit codes:
-   0  stopped
-   2  wrong usage, or the address is taken
-  10  refused: it is not what the policy asks for; nothing was sent
-  20  could not check: no answer, no evidence or no policy
-"""
 
 
 class UsageError(Exception):
@@ -69,67 +54,23 @@ class Listen:
         return socket.create_server((str(self.address), self.port), family=family)
 
 
-def main(words: list[str]) -> int:
+def main(arguments: argparse.Namespace) -> int:
     """Verify, then serve until told to stop; the exit code."""
-    arguments = parser().parse_args(words)
     try:
         policy = _policy(arguments)
         listen, rules = parse_listen(arguments.listen), _rules(arguments)
         check_exposure(listen, rules, allowed=arguments.let_the_network_read_along)
     except (UsageError, NoPolicyError) as error:
         terminal.complain(str(error))
-        return NOT_CHECKED if isinstance(error, NoPolicyError) else WRONG_USAGE
+        return ExitCode.NOT_CHECKED if isinstance(error, NoPolicyError) else ExitCode.WRONG_USAGE
     try:
         return serve(arguments.url, policy, listen, rules)
     except OSError as error:
         terminal.complain(f"cannot listen on {listen.url}: {error.strerror}")
-        return WRONG_USAGE
+        return ExitCode.WRONG_USAGE
     except ERRORS as error:
         terminal.complain(explain(error))
-        return REFUSED if isinstance(error, VerificationError) else NOT_CHECKED
-
-
-def parser() -> argparse.ArgumentParser:
-    """The options."""
-    options = argparse.ArgumentParser(
-        prog="sottovoce proxy",
-        description="Serve the OpenAI API on this machine, and answer it from a verified enclave.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = options.add_argument
-    add("url", metavar="URL", help="where the host is, for instance http://localhost:8080")
-    accepted = options.add_mutually_exclusive_group()
-    accepted.add_argument(
-        "--require",
-        "--policy",
-        type=Path,
-        metavar="POLICY",
-        help="what to accept: docs/attestation-policy.md",
-    )
-    accepted.add_argument("--simulated", action="store_true", help="accept this machine's simulated enclave")
-    add("--any-machine", action="store_true", help="accept the right code on any genuine machine")
-    add("--listen", default=DEFAULT_LISTEN, metavar="ADDRESS:PORT", help=f"{DEFAULT_LISTEN} by default")
-    add(
-        "--token",
-        type=Path,
-        metavar="FILE",
-        help="ask programs for the token in FILE; made where it is missing",
-    )
-    add(
-        "--allow-origin",
-        action="append",
-        default=[],
-        metavar="ORIGIN",
-        help="let web pages of this origin use the endpoint; none may otherwise",
-    )
-    add(
-        "--let-the-network-read-along",
-        action="store_true",
-        help="listen on other than loopback addresses. Requests and answers then cross that network "
-        "unencrypted: whoever is on it can read them. Needs --token",
-    )
-    return options
+        return ExitCode.REFUSED if isinstance(error, VerificationError) else ExitCode.NOT_CHECKED
 
 
 def _policy(arguments: argparse.Namespace) -> Policy:
@@ -197,7 +138,7 @@ def serve(url: str, policy: Policy, listen: Listen, rules: Rules) -> int:
                     server(connection, rules).run(sockets=[listener])
             finally:
                 watch.stop()
-    return STOPPED
+    return ExitCode.DONE
 
 
 def server(connection: Connection, rules: Rules) -> uvicorn.Server:
