@@ -27,12 +27,22 @@ def test_every_attack_test_is_in_the_threat_model_and_every_line_names_one_that_
     assert all("`test_" in row for row in rows)
 
 
+def anchors(document: Path) -> set[str]:
+    """The names of a document's headings in addresses."""
+    headings = re.findall(r"^#+ (.*)$", document.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
 def test_links_between_documents_lead_somewhere() -> None:
     documents = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
     assert len(documents) > 12
     for document in documents:
-        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text(encoding="utf-8")):
-            assert (document.parent / target).exists(), f"{document.name} links to {target}"
+        for target, anchor in re.findall(
+            r"\]\(([^)#:]*)(?:#([^)]*))?\)", document.read_text(encoding="utf-8")
+        ):
+            found = document.parent / target if target else document
+            assert found.exists(), f"{document.name} links to {target}"
+            assert not anchor or anchor in anchors(found), f"{document.name} links to {target}#{anchor}"
 
 
 def test_ci_runs_the_test_command_of_the_readme() -> None:
