@@ -81,13 +81,21 @@ def environment(tmp_path: Path) -> Environment:
     return made
 
 
+def entries(*names: str) -> dict[str, str]:
+    """What the locked files install on this machine: each requirement with its digests, by name."""
+    texts = [(REQUIREMENTS / f"{name}.txt").read_text(encoding="ascii") for name in names]
+    found = [entry for text in texts for entry in re.split(r"\n(?=\w)", text)]
+    requirements = {entry: Requirement(entry.partition(" \\\n")[0]) for entry in found}
+    return {
+        each.name: entry
+        for entry, each in requirements.items()
+        if each.marker is None or each.marker.evaluate()
+    }
+
+
 def locked(*names: str) -> set[str]:
-    """What the locked files install on this machine."""
-    lines = [
-        line for name in names for line in (REQUIREMENTS / f"{name}.txt").read_text("ascii").splitlines()
-    ]
-    requirements = [Requirement(line.rstrip(" \\")) for line in lines if re.match(r"\w", line)]
-    return {each.name for each in requirements if each.marker is None or each.marker.evaluate()}
+    """The names of what the locked files install on this machine."""
+    return set(entries(*names))
 
 
 def needed(extra: str) -> set[str]:
@@ -106,12 +114,13 @@ def needed(extra: str) -> set[str]:
 
 
 def install_with_extra(environment: Environment, wheel: Path, extra: str, *files: str) -> None:
-    """Install locked files, then the project, for which nothing may be missing any more."""
-    for name in files:
-        environment.install("--require-hashes", "-r", REQUIREMENTS / f"{name}.txt")
-    project = f"sottovoce[{extra}] @ {wheel.as_uri()}" if extra else str(wheel)
-    environment.install("--no-index", project)
-    assert environment.installed() == locked(*files) | {"sottovoce"} == needed(extra) | {"sottovoce"}
+    """Install what the project needs, as it is locked, then the project, for which nothing may be missing."""
+    wanted, available = needed(extra), entries(*files)
+    requirements = environment.folder / "requirements.txt"
+    requirements.write_text("\n".join(available[name] for name in sorted(wanted)) + "\n", encoding="ascii")
+    environment.install("--require-hashes", "-r", requirements)
+    environment.install("--no-index", f"sottovoce[{extra}] @ {wheel.as_uri()}" if extra else wheel)
+    assert environment.installed() == wanted | {"sottovoce"}
 
 
 def check_client(environment: Environment) -> None:
@@ -128,6 +137,7 @@ def test_the_client_installs_what_it_needs_and_nothing_of_a_server(
     environment: Environment, wheel: Path
 ) -> None:
     install_with_extra(environment, wheel, "", "client")
+    assert locked("client") == needed("")
     check_client(environment)
     assert environment.imports("cryptography")
     assert not any(environment.imports(module) for module in SERVERS_ALONE)
