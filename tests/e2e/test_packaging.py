@@ -130,6 +130,9 @@ def check_client(environment: Environment) -> None:
     assert "smollm2" in environment.works("sottovoce-models", "list")
     for command in ("chat", "proxy", "attest", "simulate", "completion"):
         assert environment.works("sottovoce", command, "--help").startswith("usage:")
+    for program in ("sottovoce", "sottovoce-models"):
+        printed = environment.works("sottovoce", "completion", "bash", program)
+        assert re.search(rf"^complete .* {program}$", printed, re.MULTILINE)
 
 
 @pytest.mark.timeout(300)
