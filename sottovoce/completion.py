@@ -6,6 +6,7 @@ import importlib
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeGuard
 
 import shtab
 
@@ -48,11 +49,13 @@ def _parser(module: str) -> argparse.ArgumentParser:
 
 def subcommands(parser: argparse.ArgumentParser) -> list[dict[str, argparse.ArgumentParser]]:
     """The commands of a parser by name, for each place where one is chosen."""
-    return [
-        action.choices
-        for action in parser._actions  # noqa: SLF001 - argparse shows them nowhere else
-        if isinstance(action, argparse._SubParsersAction)  # noqa: SLF001 - its only name
-    ]
+    actions = parser._actions  # noqa: SLF001 - argparse shows them nowhere else
+    return [action.choices for action in actions if _are_commands(action.choices)]
+
+
+def _are_commands(choices: object) -> TypeGuard[dict[str, argparse.ArgumentParser]]:
+    """Other choices than those of commands are lists."""
+    return isinstance(choices, dict)
 
 
 def parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:

@@ -128,6 +128,8 @@ def read_payload(payload: bytes) -> dict[str, Item]:
             number(answer)
             if all(type(value) in (int, str) for value in settings.values()):
                 return members
+        case _:
+            pass
     raise RefusedError
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -90,7 +91,7 @@ def test_the_same_request_has_the_same_receipt_alone_and_in_a_full_batch(
     crowd = [chat_request(MODEL, QUESTION, seed=seed, max_tokens=60) for seed in range(FULL)]
     with ThreadPoolExecutor(FULL + 2) as threads:
         others = [threads.submit(text_digest, pair, content) for content in crowd]
-        beside = list(threads.map(lambda content: text_digest(pair, content), requests))
+        beside = list(threads.map(partial(text_digest, pair), requests))
         assert len({other.result() for other in others}) > 1
     assert beside == alone
     assert {repeatable for _, repeatable in alone} == {REPEATABLE}

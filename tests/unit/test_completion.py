@@ -72,7 +72,6 @@ def in_bash(folder: Path, *words: str) -> set[str]:
         (("sottovoce-models", "req"), {"requantise"}),
         (("sottovoce-models", "requantise", "--type", "Q8"), {"Q8_0"}),
     ],
-    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
 def test_bash_offers(tmp_path: Path, words: tuple[str, ...], offered: set[str]) -> None:
     assert in_bash(tmp_path, *words) == offered
