@@ -73,6 +73,8 @@ def run_list(arguments: argparse.Namespace) -> int:
     if arguments.json:
         sys.stdout.write(json.dumps(json.loads(encode(origins))) + "\n")
         return ExitCode.DONE
+    if not origins:
+        terminal.notes.print("Nothing is remembered yet: no enclave was verified from this account.")
     for address, known in origins.items():
         terminal.paper.print(Text(terminal.printable(address), "bold"))
         for seen in known.releases:
