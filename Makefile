@@ -10,7 +10,7 @@ WITHOUT := --no-emit-package llama-cpp-python --no-emit-package pip --no-emit-pa
 # Other people's clients in JavaScript, locked by digest. Without npm the tests that run them say that they skip.
 STRANGERS := tests/conformance/node_modules/.package-lock.json
 
-.PHONY: help demo run test check lint types imports bench fuzz mutants coverage lock clean
+.PHONY: help demo run test check lint types imports library bench fuzz mutants coverage lock clean
 help: ## what each target does
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
@@ -36,6 +36,9 @@ types: .venv/ready
 imports: .venv/ready
 	$(BIN)/lint-imports
 
+library: .venv/ready ## the inference library as a wheel, for other environments: where it is
+	@$(BIN)/python -P -m deploy.llama
+
 bench: .venv/ready ## every benchmark, each beside its peer in one run
 	@for name in benchmarks/[a-z]*.py; do $(BIN)/python -P -m "benchmarks.$$(basename "$$name" .py)" || exit 1; done
 
@@ -51,8 +54,8 @@ coverage: .venv/ready ## which branches the tests do not reach
 
 lock: ## pin the newest allowed release of every dependency, by digest
 	$(LOCK) --upgrade pyproject.toml -o requirements/client.txt
-	$(LOCK) --upgrade pyproject.toml --extra host -o requirements/host.txt
-	$(LOCK) --upgrade --group enclave -o requirements/enclave.txt
+	$(LOCK) --upgrade --group host -o requirements/host.txt
+	$(LOCK) --upgrade --group enclave --no-emit-package llama-cpp-python -o requirements/enclave.txt
 	$(LOCK) --upgrade pyproject.toml --group dev $(WITHOUT) -o requirements/dev.txt
 	$(LOCK) --upgrade --group build -o requirements/build.txt
 	$(LOCK) --upgrade --group peers -o requirements/peers.txt

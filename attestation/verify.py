@@ -44,27 +44,27 @@ class VerificationError(Exception):
         self.verdict = verdict
 
 
-class Untrusted(VerificationError):  # noqa: N818
+class Untrusted(VerificationError):  # noqa: N818 - the decision itself
     """The evidence proves nothing: its form, signatures, roots or binding are wrong. Do not retry."""
 
 
-class Expired(VerificationError):  # noqa: N818
+class Expired(VerificationError):  # noqa: N818 - the decision itself
     """Evidence, a certificate or the revocation list is not valid now. Fetch again, and check the clock."""
 
 
-class WrongMeasurement(VerificationError):  # noqa: N818
+class WrongMeasurement(VerificationError):  # noqa: N818 - the decision itself
     """Other code than the policy accepts. Find out whether it is an update, and accept its measurement."""
 
 
-class WrongPlatform(VerificationError):  # noqa: N818
+class WrongPlatform(VerificationError):  # noqa: N818 - the decision itself
     """A machine, a generation, a patch level or a guest setting that the policy does not accept."""
 
 
-class WrongAudience(VerificationError):  # noqa: N818
+class WrongAudience(VerificationError):  # noqa: N818 - the decision itself
     """An enclave of another deployment answered."""
 
 
-class WrongModel(VerificationError):  # noqa: N818
+class WrongModel(VerificationError):  # noqa: N818 - the decision itself
     """The enclave serves a model that the policy does not accept."""
 
 
@@ -142,7 +142,7 @@ def _verify(
     return VerifiedEnclave(session.keys.need(), session.claims.need(), verdict, session.evidence, seal=_SEAL)
 
 
-def verify_snp_report(  # noqa: PLR0913
+def verify_snp_report(  # noqa: PLR0913 - what the hardware gives, piece by piece
     report: bytes,
     chain: tuple[bytes, ...],
     crl: bytes | NoCrl,

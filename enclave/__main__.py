@@ -8,6 +8,7 @@
 """
 
 import argparse
+import importlib.util
 import os
 import signal
 import sys
@@ -22,21 +23,25 @@ from models.manifest import Manifest, ManifestError, find_manifest, parse_manife
 
 REPORTER = ("enclave.reporter",)
 
+EPILOG = """\
+examples:
+  python -P -m enclave --config /etc/sottovoce/enclave.toml
+
+exit codes: 0 stopped; 1 its parts never came to accept requests; 2 a configuration that cannot be run
+"""
+
 
 def main(reporter: tuple[str, ...] = REPORTER) -> int:
     """Run an enclave until told to stop; 2 for a bad configuration, 1 when its parts never come to serve.
 
     `reporter` is the module of the reporter process, with its first arguments. No setting chooses it.
     """
-    parser = argparse.ArgumentParser(prog="python -P -m enclave", description="Run one enclave.")
-    parser.add_argument(
-        "--config", required=True, type=Path, metavar="FILE", help="TOML file; docs/operations.md has one"
-    )
-    arguments = parser.parse_args()
+    arguments = parser().parse_args()
     os.environ.clear()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _told_to_stop)
     try:
+        check_library()
         config = read_config(arguments.config)  # 1
         manifest = read_manifest(config)
         weights = seal_weights(Path(config.model.weights), manifest)  # 2
@@ -47,6 +52,26 @@ def main(reporter: tuple[str, ...] = REPORTER) -> int:
         return CANNOT_START
     except Stop:
         return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    options = argparse.ArgumentParser(
+        prog="python -P -m enclave",
+        description="Run one enclave.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    options.add_argument(
+        "--config", required=True, type=Path, metavar="FILE", help="TOML file; docs/operations.md has one"
+    )
+    return options
+
+
+def check_library() -> None:
+    """Raise ConfigError where nothing could run a model: no extra can bring the library that was checked."""
+    if importlib.util.find_spec("llama_cpp") is None:
+        raise ConfigError("the inference library is not installed; docs/install.md says how to build it")
 
 
 def read_manifest(config: Config) -> Manifest:

@@ -28,6 +28,10 @@ MARK = form.DONE + form.EVENT_END
 # Nothing of what else the enclave does reaches the arithmetic of one sequence (docs/engine.md). The number of
 # threads does, and is in the configuration. Across kinds of processor llama.cpp promises nothing.
 REPEATABLE = "same release and configuration, same kind of processor"
+# Earlier tokens of a session were decoded in other groups than one prompt's are, and what is remembered of it
+# depends on time and on others. A time limit ends an answer the sooner, the more else there is to do.
+FROM_SESSION = "not promised: it went on from what the session remembered"
+CUT_SHORT = "not promised: the time limit ended it"
 
 
 class HeadedReply(Reply, Protocol):
@@ -91,11 +95,18 @@ class Issuer:
             prompt_tokens=account.prompt_tokens,
             completion_tokens=account.completion_tokens,
             finish=account.finish,
-            repeatable=REPEATABLE,
+            repeatable=_repeatable(account),
         ).encode()
         key = self.receipts.key
         public = key.public_key().public_bytes_raw()
         return encode_base64url(form.encode_signed(payload, public, nonce, key.sign(form.to_sign(payload))))
+
+
+def _repeatable(account: Account) -> str:
+    """Under which conditions the same request gives the same tokens."""
+    if account.cached_tokens:
+        return FROM_SESSION
+    return CUT_SHORT if account.cut_short else REPEATABLE
 
 
 def _numbers(account: Account) -> dict[str, int | str]:

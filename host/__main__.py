@@ -20,6 +20,13 @@ from host.endorsements import open_endorsements
 from host.gateway import application, public_document
 from host.stapler import Stapler
 
+EPILOG = """\
+examples:
+  python -P -m host --config host.toml
+
+exit codes: 0 stopped; 2 a configuration that cannot be run, or an address that is taken
+"""
+
 
 def server(config: Config) -> uvicorn.Server:
     """The HTTP server. It keeps no access log: who asked when is nobody's business."""
@@ -56,11 +63,7 @@ def stapler(link: str, settings: Settings | None) -> Stapler | None:
 
 def main() -> int:
     """Serve until told to stop; 2 for a configuration that cannot be run, or an address that is taken."""
-    parser = argparse.ArgumentParser(
-        prog="python -P -m host", description="Run the untrusted host of one enclave."
-    )
-    parser.add_argument("--config", required=True, type=Path, metavar="FILE", help="see docs/operations.md")
-    arguments = parser.parse_args()
+    arguments = parser().parse_args()
     try:
         config = parse_config(arguments.config.read_text(encoding="utf-8"))
         if config.endorsements and config.endorsements.cache:
@@ -73,6 +76,18 @@ def main() -> int:
     with listener, suppress(KeyboardInterrupt):  # the server stops gracefully, then passes the signal on
         server(config).run(sockets=[listener])
     return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    options = argparse.ArgumentParser(
+        prog="python -P -m host",
+        description="Run the untrusted host of one enclave.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    options.add_argument("--config", required=True, type=Path, metavar="FILE", help="see docs/operations.md")
+    return options
 
 
 def listen(config: Config) -> socket.socket:

@@ -25,11 +25,16 @@ from host.endorsements import open_endorsements
 from host.gateway import public_document
 from host.link import LinkError
 
-EPILOG = """examples:
+FETCH_EPILOG = """\
+examples:
   python -P -m host.bundle fetch --config host.toml --out bundle/
   python -P -m host.bundle fetch --evidence evidence.json --out bundle/
+"""
+INSPECT_EPILOG = """\
+examples:
   python -P -m host.bundle inspect bundle/ --evidence evidence.json
 """
+EPILOG = FETCH_EPILOG + INSPECT_EPILOG.removeprefix("examples:\n")
 FAILURES: Final = (
     BundleError,
     ConfigError,
@@ -64,7 +69,7 @@ class Line:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command: 0 when all is well, 1 when a bundle lacks something or is out of date, 2 otherwise."""
-    options = _parser().parse_args(arguments, _Options())
+    options = parser().parse_args(arguments, _Options())
     try:
         return _fetch(options) if options.command == "fetch" else _inspect(options)
     except FAILURES as error:
@@ -185,27 +190,36 @@ def _config(options: _Options) -> Config | None:
     return parse_config(options.config.read_text(encoding="utf-8")) if options.config else None
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    options = argparse.ArgumentParser(
         prog="python -P -m host.bundle",
         description="Offline bundles of what AMD and Intel say about a machine. Clients verify it.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = options.add_subparsers(dest="command", required=True, metavar="COMMAND")
     fetch = commands.add_parser(
-        "fetch", help="ask the vendors for everything that this machine's evidence needs"
+        "fetch",
+        help="ask the vendors for everything that this machine's evidence needs",
+        epilog=FETCH_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     fetch.add_argument("--config", type=Path, metavar="FILE", help="the host's: its link and [endorsements]")
     fetch.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where to put the files")
-    inspect = commands.add_parser("inspect", help="what is in a bundle, and until when it is good")
+    inspect = commands.add_parser(
+        "inspect",
+        help="what is in a bundle, and until when it is good",
+        epilog=INSPECT_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     inspect.add_argument("bundle", type=Path, help="a folder or a zip file")
     for command in (fetch, inspect):
         command.add_argument("--evidence", type=Path, metavar="FILE", help="the document of an enclave")
         command.add_argument(
             "--product", choices=list(Product), help="for reports of version 2, which do not say it"
         )
-    return parser
+    return options
 
 
 if __name__ == "__main__":

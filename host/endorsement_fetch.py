@@ -75,7 +75,7 @@ class Answer:
     chain: bytes
 
 
-class _Retry(Exception):  # noqa: N818
+class _Retry(Exception):  # noqa: N818 - what to do next, not a fault of ours
     """A failure that may pass. `after_seconds` is what the service asked for, if it did."""
 
     def __init__(self, message: str, after_seconds: float | None = None) -> None:

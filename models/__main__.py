@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from enum import IntEnum
 from importlib import metadata
 from pathlib import Path
 
@@ -17,12 +18,25 @@ from models.library import add_manifest, find_known, known_manifests
 from models.manifest import ADDRESS, NAME, Address, Manifest, ManifestError, render_manifest
 from models.requantise import TYPES, RequantiseError, measure, requantise
 
-DONE, REFUSED, NOT_HAD, INTERRUPTED = 0, 10, 20, 130
+
+class ExitCode(IntEnum):
+    """How the command ends; the numbers mean what they mean for `sottovoce`."""
+
+    DONE = 0
+    REFUSED = 10
+    NOT_HAD = 20
+    INTERRUPTED = 130
+
 
 DESCRIPTION = """\
 Weights are known by the SHA-256 of their GGUF file. A manifest says which digest a name stands for, under
 which licence, and where to get it. The catalogue's manifests ship with the project; your own lie in
 ~/.config/sottovoce/models, one TOML file each. Weights are kept in ~/.cache/sottovoce/models.
+"""
+REQUANTISE = """\
+Make a new file out of the weights in another format, measure perplexity on a fixed text and speed of both,
+and add a manifest of the new file to your own. Formats with special kernels, Q4_0 above all, are far faster
+on CPUs; perplexity says what that costs (less is better).
 """
 EPILOG = """\
 examples:
@@ -40,13 +54,13 @@ exit codes:
   20  could not be had: no such model, no source, no network, no space
 """
 
-FAILURES: tuple[tuple[type[Exception], int], ...] = (
-    (WrongWeightsError, REFUSED),
-    (GgufError, REFUSED),
-    (FetchError, NOT_HAD),
-    (ManifestError, NOT_HAD),
-    (RequantiseError, NOT_HAD),
-    (OSError, NOT_HAD),
+FAILURES: tuple[tuple[type[Exception], ExitCode], ...] = (
+    (WrongWeightsError, ExitCode.REFUSED),
+    (GgufError, ExitCode.REFUSED),
+    (FetchError, ExitCode.NOT_HAD),
+    (ManifestError, ExitCode.NOT_HAD),
+    (RequantiseError, ExitCode.NOT_HAD),
+    (OSError, ExitCode.NOT_HAD),
 )
 
 
@@ -57,7 +71,7 @@ def main() -> int:
     try:
         return command(arguments)
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return ExitCode.INTERRUPTED
     except tuple(kind for kind, _ in FAILURES) as error:
         code = next(code for kind, code in FAILURES if isinstance(error, kind))
         if arguments.json:
@@ -80,25 +94,46 @@ def parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--json", action="store_true", help="print one JSON object, for programs")
 
-    listing = commands.add_parser(
-        "list", parents=[common], help="the models there are, and which are fetched"
-    )
+    def add(name: str, purpose: str, *examples: str) -> argparse.ArgumentParser:
+        return commands.add_parser(
+            name,
+            parents=[common],
+            help=purpose,
+            description=purpose[0].upper() + purpose[1:] + ".",
+            epilog="examples:\n" + "".join(f"  sottovoce-models {name} {each}\n" for each in examples),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+
+    listing = add("list", "the models there are, and which are fetched", "", "--json")
     listing.set_defaults(command=run_list)
 
-    fetching = commands.add_parser("fetch", parents=[common], help="bring a model's weights, and check them")
+    fetching = add(
+        "fetch",
+        "bring a model's weights, and check them",
+        "smollm2-135m-instruct",
+        "some-model.q4_0 --from ~/Downloads/some-model.Q4_0.gguf",
+    )
     fetching.set_defaults(command=run_fetch)
     fetching.add_argument("name", help="a model of the list")
     fetching.add_argument(
         "--from", dest="source", metavar="WHERE", type=source, help="a file or an https address instead"
     )
 
-    verifying = commands.add_parser(
-        "verify", parents=[common], help="check digest, GGUF header and manifest of weights"
+    verifying = add(
+        "verify",
+        "check digest, GGUF header and manifest of weights",
+        "smollm2-135m-instruct",
+        "~/Downloads/some-model.Q4_0.gguf --json",
     )
     verifying.set_defaults(command=run_verify)
     verifying.add_argument("what", metavar="NAME|FILE", help="a model of the list, or a GGUF file")
 
-    describing = commands.add_parser("manifest", parents=[common], help="make a manifest of a GGUF file")
+    describing = add(
+        "manifest",
+        "make a manifest of a GGUF file",
+        "~/Downloads/some-model.Q4_0.gguf",
+        "~/Downloads/some-model.Q4_0.gguf --name some-model --licence MIT --add",
+    )
     describing.set_defaults(command=run_manifest)
     describing.add_argument("file", type=Path, help="a GGUF file on this machine")
     describing.add_argument(
@@ -107,14 +142,13 @@ def parser() -> argparse.ArgumentParser:
     describing.add_argument("--licence", help="its licence; otherwise what the file says")
     add_adding_options(describing, "write it into your own manifests instead of printing it")
 
-    requantising = commands.add_parser(
+    requantising = add(
         "requantise",
-        parents=[common],
-        help="store weights in another format, and measure what that costs and gains",
-        description="Makes a new file out of the weights in another format, measures perplexity on a fixed "
-        "text and speed of both, and adds a manifest of the new file to your own. Formats with special "
-        "kernels, Q4_0 above all, are far faster on CPUs; perplexity says what that costs (less is better).",
+        "store weights in another format, and measure what that costs and gains",
+        "smollm2-135m-instruct",
+        "smollm2-135m-instruct --type Q8_0 --as small --replace",
     )
+    requantising.description = REQUANTISE
     requantising.set_defaults(command=run_requantise)
     requantising.add_argument("name", help="a model of the list, fetched already")
     requantising.add_argument("--type", choices=sorted(TYPES), default="Q4_0", help="the new format (Q4_0)")
@@ -157,7 +191,7 @@ def run_list(arguments: argparse.Namespace) -> int:
         show_json({"models": models})
     else:
         screen.show_models(models)
-    return DONE
+    return ExitCode.DONE
 
 
 def run_fetch(arguments: argparse.Namespace) -> int:
@@ -172,7 +206,7 @@ def run_fetch(arguments: argparse.Namespace) -> int:
         show_json(facts(manifest) | {"path": str(path)})
     else:
         sys.stdout.write(f"{path}\n")
-    return DONE
+    return ExitCode.DONE
 
 
 def run_verify(arguments: argparse.Namespace) -> int:
@@ -196,7 +230,7 @@ def run_verify(arguments: argparse.Namespace) -> int:
         show_json(facts(manifest) | {"path": str(path), "verified": True})
     else:
         screen.show_verified(manifest, path)
-    return DONE
+    return ExitCode.DONE
 
 
 def by_digest(path: Path, digest: bytes, known: dict[str, Manifest]) -> Manifest:
@@ -222,7 +256,7 @@ def run_manifest(arguments: argparse.Namespace) -> int:
         show_json(facts(manifest) | {"manifest": text, "written": str(written) if written else None})
     else:
         sys.stdout.write(f"{written}\n" if written else text)
-    return DONE
+    return ExitCode.DONE
 
 
 def run_requantise(arguments: argparse.Namespace) -> int:
@@ -242,7 +276,7 @@ def run_requantise(arguments: argparse.Namespace) -> int:
     else:
         screen.show_comparison(old, before, new, after)
         sys.stdout.write(f"{written}\n")
-    return DONE
+    return ExitCode.DONE
 
 
 def facts(manifest: Manifest) -> dict[str, object]:

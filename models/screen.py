@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a person sees of the command for models. Colours and bars only on a terminal."""
 
+import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
@@ -15,14 +17,16 @@ from models.fetch import Progress, silent
 from models.manifest import Manifest, ToolFormat
 from models.requantise import Measurement
 
-notes = Console(stderr=True, highlight=False)
-paper = Console(highlight=False)
+# With NO_COLOR there are neither colours nor bold or dim letters, and nothing moves.
+COLOURS: Final = None if os.environ.get("NO_COLOR") else "auto"
+notes = Console(stderr=True, highlight=False, color_system=COLOURS)
+paper = Console(highlight=False, color_system=COLOURS)
 
 
 @contextmanager
 def progress(*, shown: bool) -> Generator[Progress]:
     """A bar on a terminal, and nothing elsewhere."""
-    if not shown or not notes.is_terminal:
+    if not shown or not _draws():
         yield silent
         return
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
@@ -40,12 +44,17 @@ def working(what: str, *, shown: bool) -> Generator[None]:
     """Say what takes long; on a terminal something moves."""
     if not shown:
         yield
-    elif notes.is_terminal:
+    elif _draws():
         with notes.status(what):
             yield
     else:
         notes.print(Text(f"{what} ..."))
         yield
+
+
+def _draws() -> bool:
+    """Whether somebody looks who wants to see something move."""
+    return notes.is_terminal and COLOURS is not None
 
 
 def show_models(models: list[dict[str, object]]) -> None:

@@ -19,6 +19,7 @@ memory: what follows from what a client was shown before
 memory_file: the file in which it remembers
 recollection: holds each enclave against that, and tells what is new
 trust_command: that on the command line
+receipt_form: how a receipt is asked for and read
 receipts: what an enclave signed about an answer, checked without a network
 receipted: asks for an answer with a receipt, and finds the evidence that belongs to it
 receipt_command: receipts on the command line and on disk
@@ -26,7 +27,8 @@ async_events: the same for programs with an event loop
 httpx_adapter: the same for programs that use httpx, such as OpenAI's client
 failures: what can go wrong, and what to do
 proxy: an OpenAI-compatible endpoint on this machine, for programs that take a base URL
-proxy_options: its options
+proxy_options: its options, apart from its server
+proxy_settings: what follows from them, and which of them cannot go together
 files: files as a person names them, read with limits
 offline: evidence in files, told by its content and judged
 clouds: what belongs to evidence from Azure and from Google
@@ -34,6 +36,11 @@ gpu: GPU evidence in files
 results: results, signed or not, and wrapped evidence
 verification: the command `verify`
 terminal: what a person sees
+exit_code: how a command ends
+help_text: commands that show by examples what they are for
+asking: the commands `ask` and `chat`
+command_line: all commands and their options
+completion: what makes a shell complete them
 
 The names of `__all__` are the public interface. Each is loaded when it is first used.
 """

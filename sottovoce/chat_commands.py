@@ -21,8 +21,8 @@ from sottovoce.files import OfflineError
 from sottovoce.memory_file import MemoryFileError
 from sottovoce.one_time_keys import Session
 from sottovoce.opening import SessionRefusedError
+from sottovoce.receipt_form import ReceiptError
 from sottovoce.receipted import Receipted
-from sottovoce.receipts import ReceiptError
 from sottovoce.session import AnswerError, RequestTooLargeError
 from sottovoce.transport import Connection
 

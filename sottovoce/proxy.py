@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`sottovoce proxy`: an OpenAI-compatible endpoint on this machine, for programs that take a base URL."""
 
+import argparse
 import signal
 import threading
 from contextlib import suppress
@@ -9,25 +10,24 @@ import uvicorn
 
 from attestation.policy import Policy
 from sottovoce import terminal
+from sottovoce.exit_code import ExitCode
 from sottovoce.failures import ERRORS, explain
 from sottovoce.files import UsageError, read_api_key
 from sottovoce.memory_file import Memory
 from sottovoce.one_time_keys import Session
 from sottovoce.proxy_application import application
 from sottovoce.proxy_guard import Rules
-from sottovoce.proxy_options import Listen, check_exposure, parse_listen, parser, policy_of, rules_of
+from sottovoce.proxy_settings import Listen, check_exposure, parse_listen, policy_of, rules_of
 from sottovoce.transport import REFUSALS, Connection, Surroundings
 from sottovoce.trust import NoPolicyError, model_name
 from sottovoce.trust_command import show_notice
 
-STOPPED, WRONG_USAGE, REFUSED, NOT_CHECKED = 0, 2, 10, 20
 REQUESTS_AT_ONCE = 16  # that wait for the beginning of their answers; streams that have begun do not count
 WATCH_SECONDS = 30.0
 
 
-def main(words: list[str]) -> int:
+def main(arguments: argparse.Namespace) -> int:
     """Verify, then serve until told to stop; the exit code."""
-    arguments = parser().parse_args(words)
     try:
         policy = policy_of(arguments)
         listen, rules = parse_listen(arguments.listen), rules_of(arguments)
@@ -35,16 +35,16 @@ def main(words: list[str]) -> int:
         api_key = read_api_key(arguments.api_key)
     except (UsageError, NoPolicyError) as error:
         terminal.complain(str(error))
-        return NOT_CHECKED if isinstance(error, NoPolicyError) else WRONG_USAGE
+        return ExitCode.NOT_CHECKED if isinstance(error, NoPolicyError) else ExitCode.WRONG_USAGE
     try:
         with connection_of(arguments.url, policy, api_key) as connection:
             return serve(connection, listen, rules)
     except OSError as error:
         terminal.complain(f"cannot listen on {listen.url}: {error.strerror}")
-        return WRONG_USAGE
+        return ExitCode.WRONG_USAGE
     except ERRORS as error:
         terminal.complain(explain(error))
-        return REFUSED if isinstance(error, REFUSALS) else NOT_CHECKED
+        return ExitCode.REFUSED if isinstance(error, REFUSALS) else ExitCode.NOT_CHECKED
 
 
 def connection_of(url: str, policy: Policy, api_key: str | None) -> Connection:
@@ -70,7 +70,7 @@ def serve(connection: Connection, listen: Listen, rules: Rules) -> int:
                 server(connection, rules).run(sockets=[listener])
         finally:
             watch.stop()
-    return STOPPED
+    return ExitCode.DONE
 
 
 def server(connection: Connection, rules: Rules) -> uvicorn.Server:

@@ -13,6 +13,8 @@ from rich.text import Text
 from attestation.policy import with_any_machine
 from attestation.verdict import Check, Outcome
 from sottovoce import terminal
+from sottovoce.exit_code import ExitCode
+from sottovoce.help_text import with_examples
 from sottovoce.offline import OfflineError, unix_time
 from sottovoce.receipted import Kept
 from sottovoce.receipts import ReceiptVerdict, Subject, judge, receipt_json
@@ -21,13 +23,20 @@ from wire.receipt import MAX_RECEIPT_BYTES, Receipt
 
 RECEIPT, EVIDENCE, REQUEST, ANSWER = "receipt.cbor", "evidence.json", "request.json", "answer.txt"
 MAX_FILE_BYTES = 64 << 20
-VERIFIED, REFUSED = 0, 10
 
 
 def add_actions(receipt: argparse.ArgumentParser, checking: argparse.ArgumentParser) -> None:
     """Add what can be done with a receipt."""
     actions = receipt.add_subparsers(metavar="ACTION", required=True)
-    verify = actions.add_parser("verify", parents=[checking], help="check a receipt, without a network")
+    verify = with_examples(
+        actions,
+        "verify",
+        "check a receipt, without a network",
+        "sottovoce receipt verify kept/receipt.cbor --simulated",
+        "sottovoce receipt verify kept/receipt.cbor --answer kept/answer.txt --policy hospital.toml",
+        "sottovoce receipt verify kept/receipt.cbor --at 2026-11-01T12:00:00Z --policy hospital.toml --json",
+        parents=[checking],
+    )
     verify.set_defaults(command=run_verify, ear=False)
     verify.add_argument("url", type=Path, metavar="FILE", help=f"the receipt, for instance kept/{RECEIPT}")
     verify.add_argument("--answer", type=Path, metavar="FILE", help="the answer, or its text, to compare")
@@ -54,7 +63,7 @@ def run_verify(arguments: argparse.Namespace) -> int:
         sys.stdout.write(receipt_json(verdict) + "\n")
     else:
         show(verdict)
-    return REFUSED if verdict.proven is None else VERIFIED
+    return ExitCode.REFUSED if verdict.proven is None else ExitCode.DONE
 
 
 def show(verdict: ReceiptVerdict) -> None:
@@ -77,7 +86,7 @@ def sentences(receipt: Receipt) -> list[str]:
         f"PROVEN: {model_name(receipt.model)} ({receipt.model.hex()[:16]}...) gave this answer.",
         f"Settings: {settings}. Tokens: {receipt.prompt_tokens} in, {receipt.completion_tokens} out "
         f"({receipt.finish}).",
-        f"The same request with this seed gives the same tokens: {receipt.repeatable}.",
+        f"The same request and seed again, the same tokens: {receipt.repeatable}.",
         f"When, by the client's own word: {time or 'not stated'}.",
     ]
     return [terminal.printable(sentence) for sentence in said]

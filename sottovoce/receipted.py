@@ -10,7 +10,8 @@ from hashlib import sha256
 from attestation.evidence import Evidence
 from attestation.policy import Policy
 from sottovoce.chat import texts
-from sottovoce.receipts import ReceiptError, Subject, decode_receipt, from_text, judge, new_wish
+from sottovoce.receipt_form import ReceiptError, decode_receipt, from_text, new_wish
+from sottovoce.receipts import Subject, judge
 from sottovoce.session import Content, Event, Head
 from sottovoce.transport import Connection
 from wire.receipt import RECEIPT_FIELD, ContentDigest

@@ -12,13 +12,5 @@ def main() -> int:
     if sys.argv[1:] == ["--version"]:
         sys.stdout.write(metadata.version("sottovoce") + "\n")
         return 0
-    if sys.argv[1:2] == ["proxy"]:
-        return proxy(sys.argv[2:])
     command: Callable[[], int] = importlib.import_module("sottovoce.__main__").main
     return command()
-
-
-def proxy(words: list[str]) -> int:
-    """`sottovoce proxy`, which alone needs a server."""
-    command: Callable[[list[str]], int] = importlib.import_module("sottovoce.proxy").main
-    return command(words)

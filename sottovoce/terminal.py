@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a person sees: the table of checks, the banner, the answer. Colours only on a terminal."""
 
+import os
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Final
 
 from rich.console import Console
 from rich.table import Table
@@ -20,8 +22,10 @@ SIMULATED = "SIMULATED: no hardware protects this enclave; its operator can read
 WIDE_COLUMNS = 130
 TIMES = frozenset({"tcb_date", "issued_at", "expires_at"})
 # What is said beside an answer goes to standard error, so that an answer can be piped on.
-notes = Console(stderr=True, highlight=False)
-paper = Console(highlight=False)
+# With NO_COLOR there are neither colours nor bold or dim letters.
+COLOURS: Final = None if os.environ.get("NO_COLOR") else "auto"
+notes = Console(stderr=True, highlight=False, color_system=COLOURS)
+paper = Console(highlight=False, color_system=COLOURS)
 
 
 def show_verdict(verdict: Verdict, url: str) -> None:

@@ -9,26 +9,42 @@ from datetime import UTC, datetime
 from rich.text import Text
 
 from sottovoce import terminal
+from sottovoce.exit_code import ExitCode
+from sottovoce.help_text import with_examples
 from sottovoce.memory import Notice, Origin, Seen, pin
 from sottovoce.memory_file import Memory, encode
 from sottovoce.trust import model_name, origin
-
-DONE = 0
 
 
 def add_actions(parser: argparse.ArgumentParser) -> None:
     """Add what can be done with the memory."""
     actions = parser.add_subparsers(metavar="ACTION", required=True)
-    listed = actions.add_parser("list", help="show what is remembered")
+    listed = with_examples(
+        actions,
+        "list",
+        "show what is remembered",
+        "sottovoce trust list",
+        "sottovoce trust list https://llm.example --json",
+    )
     listed.set_defaults(command=run_list)
     listed.add_argument("url", metavar="URL", nargs="?", default="", help="of this address alone")
-    pinned = actions.add_parser("pin", help="accept no other release from this address")
+    pinned = with_examples(
+        actions,
+        "pin",
+        "accept no other release from this address",
+        "sottovoce trust pin https://llm.example 3f786850e387550f",
+    )
     pinned.set_defaults(command=run_pin, json=False)
-    pinned.add_argument("url", metavar="URL")
+    pinned.add_argument("url", metavar="URL", help="the address")
     pinned.add_argument("measurement", metavar="MEASUREMENT", help="its beginning, as the list shows it")
-    forgotten = actions.add_parser("forget", help="forget an address, with its pins")
+    forgotten = with_examples(
+        actions,
+        "forget",
+        "forget an address, with its pins",
+        "sottovoce trust forget https://llm.example",
+    )
     forgotten.set_defaults(command=run_forget, json=False)
-    forgotten.add_argument("url", metavar="URL")
+    forgotten.add_argument("url", metavar="URL", help="the address")
     listed.add_argument("--json", action="store_true", help="print one JSON object, for programs")
 
 
@@ -46,12 +62,14 @@ def run_list(arguments: argparse.Namespace) -> int:
         origins = {address: origins.get(address, Origin())}
     if arguments.json:
         sys.stdout.write(json.dumps(json.loads(encode(origins))) + "\n")
-        return DONE
+        return ExitCode.DONE
+    if not origins:
+        terminal.notes.print("Nothing is remembered yet: no enclave was verified from this account.")
     for address, known in origins.items():
         terminal.paper.print(Text(terminal.printable(address), "bold"))
         for seen in known.releases:
             terminal.paper.print(Text(line(seen)), soft_wrap=True)
-    return DONE
+    return ExitCode.DONE
 
 
 def line(seen: Seen) -> str:
@@ -69,10 +87,10 @@ def _day(moment: int) -> str:
 def run_pin(arguments: argparse.Namespace) -> int:
     """Pin a release that was shown."""
     Memory().change(origin(arguments.url), lambda known: pin(known, arguments.measurement.lower()))
-    return DONE
+    return ExitCode.DONE
 
 
 def run_forget(arguments: argparse.Namespace) -> int:
     """Forget an address."""
     Memory().forget(origin(arguments.url))
-    return DONE
+    return ExitCode.DONE

@@ -10,6 +10,7 @@ from attestation.results import cmw
 from attestation.verify import VerificationError
 from sottovoce import clouds, results, terminal, trust_command
 from sottovoce.clouds import AzureFiles, GoogleFiles
+from sottovoce.exit_code import ExitCode
 from sottovoce.files import OfflineError, UsageError, read_api_key
 from sottovoce.memory_file import Memory
 from sottovoce.offline import Files, Judgement, judge, nonce, unix_time
@@ -17,8 +18,6 @@ from sottovoce.one_time_keys import Assurance
 from sottovoce.results import Form
 from sottovoce.transport import Connection, Surroundings
 from sottovoce.trust import choose_policy, judgement_json, result_of_verdict
-
-VERIFIED, REFUSED, NOT_CHECKED = 0, 10, 20
 
 DESCRIPTION = """\
 Check an enclave, or evidence in files. What a file holds is told from its content; every check is made and
@@ -118,8 +117,8 @@ def run_verify(arguments: argparse.Namespace) -> int:
     if arguments.ear is None or arguments.out is not None:
         show(arguments, judgement)
     if judgement.verdict.refused:
-        return REFUSED
-    return VERIFIED if judgement.verdict.verified else NOT_CHECKED
+        return ExitCode.REFUSED
+    return ExitCode.DONE if judgement.verdict.verified else ExitCode.NOT_CHECKED
 
 
 def ask(arguments: argparse.Namespace, files: Files, policy: Policy) -> Judgement:

@@ -28,7 +28,7 @@ class RequestError(Exception):
     """The peer sent a head or a chunk that breaks the rules."""
 
 
-class Truncated(Exception):  # noqa: N818 -- says what happened; wire.md 6.9 treats it as an outcome of its own
+class Truncated(Exception):  # noqa: N818 - says what happened; wire.md 6.9 treats it as an outcome of its own
     """The body ended before its last chunk was complete."""
 
 

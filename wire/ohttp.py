@@ -133,7 +133,7 @@ class RequestSealer:
         self,
         configuration: KeyConfiguration,
         suite: tuple[Kdf, Aead],
-        format: Format = Format.CHUNKED,  # noqa: A002
+        format: Format = Format.CHUNKED,  # noqa: A002 - named at every call
         *,
         encapsulate: Encapsulate = hpke.encapsulate,
     ) -> None:
@@ -171,7 +171,7 @@ class RequestOpener:
     def __init__(
         self,
         head: RequestHead,
-        format: Format,  # noqa: A002
+        format: Format,  # noqa: A002 - as above
         private_key: PrivateKey,
         enc: bytes,
     ) -> None:

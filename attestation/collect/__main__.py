@@ -19,7 +19,13 @@ from attestation.collect.own_report import REPORT_DATA_SIZE, Collected, Kind
 
 DESCRIPTION = """Look for hardware that vouches for this machine, and ask it for a report over random bytes.
 The report is checked to answer the request; who signed it, only a verifier can say."""
-EPILOG = "Example: python -m attestation.collect --json. Exit status 1 means that there is no evidence."
+EPILOG = """\
+examples:
+  python -m attestation.collect
+  python -m attestation.collect --only-look --json
+
+exit codes: 0 evidence; 1 no evidence
+"""
 
 _KNOWN: Final = {content.value: content.name for content in Content}
 
@@ -34,7 +40,7 @@ class Trial:
 
 def main(arguments: list[str] | None = None, look: Callable[[Machine], Survey] = survey) -> int:
     """Look, ask unless told not to, and print. Returns the exit status."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     machine = Machine(
         configfs_root=options.configfs,
         sev_guest=options.sev_guest,
@@ -96,20 +102,24 @@ def _as_json(found: Survey, trial: Trial) -> str:
     )
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m attestation.collect", description=DESCRIPTION, epilog=EPILOG
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    options = argparse.ArgumentParser(
+        prog="python -m attestation.collect",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--only-look", action="store_true", help="do not ask for a report")
+    options.add_argument("--json", action="store_true", help="print JSON")
+    options.add_argument("--only-look", action="store_true", help="do not ask for a report")
     for name, default, meaning in (
         ("--configfs", configfs.DEFAULT_ROOT, "where configfs is mounted"),
         ("--sev-guest", sev_guest.DEFAULT_PATH, "the SNP driver's device"),
         ("--tdx-guest", tdx_guest.DEFAULT_PATH, "the TDX driver's device"),
         ("--tpm", detect.DEFAULT_TPM, "a TPM"),
     ):
-        parser.add_argument(name, type=Path, default=default, help=f"{meaning} (default: %(default)s)")
-    return parser
+        options.add_argument(name, type=Path, default=default, help=f"{meaning} (default: %(default)s)")
+    return options
 
 
 if __name__ == "__main__":

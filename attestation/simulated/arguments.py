@@ -19,10 +19,10 @@ from attestation.snp.product import Product
 DESCRIPTION: Final = """Simulated SEV-SNP and TDX hardware for machines without it. It goes through the same
 verifier as real hardware, and protects nothing: whoever can read its folder, or knows its seed, can forge
 its evidence."""
-EPILOG: Final = """Examples:
+EPILOG: Final = """examples:
   python -m attestation.simulated policy > policy.toml
   python -m attestation.simulated policy --product turin --vlek > policy.toml
-  python -m attestation.simulated policy --tee tdx --measurement HEX > policy.toml
+  python -m attestation.simulated policy --tee tdx --seed demo > policy.toml
   python -m attestation.simulated snp --report-version 5 --product turin --out good
   python -m attestation.simulated tdx --quote-version 5 --seed demo --at 2026-11-01T12:00:00Z --out good
   python -m attestation.simulated tdx --status OutOfDate --spoil mrtd --out bad"""
@@ -110,7 +110,7 @@ class _Options(argparse.Namespace):
 
 def parse(command_line: list[str] | None, folder: Path) -> Command:
     """Read the command line; `folder` is the vendor's unless it names another."""
-    options = _parser(folder).parse_args(command_line, namespace=_Options())
+    options = parser(folder).parse_args(command_line, namespace=_Options())
     match options.command:
         case "policy":
             return PolicyCommand(
@@ -141,24 +141,31 @@ def _wanted(options: _Options) -> Wanted:
     )
 
 
-def _parser(folder: Path) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser(folder: Path = Path()) -> argparse.ArgumentParser:
+    """The options; `folder` is the vendor's unless another is named."""
+    top = argparse.ArgumentParser(
         prog="python -m attestation.simulated",
         description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     place, seed, evidence = _place(folder), _seed(), _evidence()
-    commands = parser.add_subparsers(dest="command", required=True)
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_policy(
         commands.add_parser(
             "policy",
             parents=[place, seed],
             help="print a policy that accepts one root, machine and measurement of this vendor, and no more",
+            epilog=_examples("policy > policy.toml", "policy --tee tdx --seed demo > policy.toml"),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
         )
     )
     root = commands.add_parser(
-        "root", parents=[place, seed], help="print the SHA-256 fingerprint of a root key of this vendor"
+        "root",
+        parents=[place, seed],
+        help="print the SHA-256 fingerprint of a root key of this vendor",
+        epilog=_examples("root --product turin", "root --tee tdx --seed demo"),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _add_tee(root)
     _add_product(root)
@@ -167,7 +174,7 @@ def _parser(folder: Path) -> argparse.ArgumentParser:
             "snp",
             parents=[place, seed, evidence],
             help="write an SEV-SNP report with its certificates",
-            epilog=_knob_list(SNP_KNOBS),
+            epilog=_examples("snp --out good", "snp --spoil debug --out bad") + _knob_list(SNP_KNOBS),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
     )
@@ -176,11 +183,16 @@ def _parser(folder: Path) -> argparse.ArgumentParser:
             "tdx",
             parents=[place, seed, evidence],
             help="write a TDX quote with its collateral and event log",
-            epilog=_knob_list(TDX_KNOBS),
+            epilog=_examples("tdx --seed demo --out good", "tdx --status OutOfDate --spoil mrtd --out bad")
+            + _knob_list(TDX_KNOBS),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
     )
-    return parser
+    return top
+
+
+def _examples(*rest: str) -> str:
+    return "examples:\n" + "".join(f"  python -m attestation.simulated {each}\n" for each in rest) + "\n"
 
 
 def _place(folder: Path) -> argparse.ArgumentParser:

@@ -78,7 +78,7 @@ class QuoteCase:
         return self.platform.statements.qe_identity.need()
 
 
-def appraise_quote(  # noqa: PLR0913
+def appraise_quote(  # noqa: PLR0913 - each is evidence or a rule of its own
     quote_data: bytes,
     collateral: Collateral | None,
     policy: TdxPolicy,
@@ -100,7 +100,7 @@ def appraise_quote(  # noqa: PLR0913
     return check_quote_case(case), None if isinstance(result, Unreadable) else result
 
 
-def open_quote_case(  # noqa: PLR0913
+def open_quote_case(  # noqa: PLR0913 - as above
     quote_data: bytes,
     collateral: Collateral | None,
     policy: TdxPolicy,

@@ -57,6 +57,7 @@ class Reading:
         self._readers = [call_reader(wanted.offered, wanted.form) for _ in range(wanted.answers)]
         self._said = [sha256() for _ in range(wanted.answers)]
         self._reasons = [""] * wanted.answers
+        self._cut_short = False
         self.usage = Usage()
 
     def take(self, report: Progress, prompt: int = 0) -> Piece | None:
@@ -76,6 +77,7 @@ class Reading:
                 said = tuple(reader.end())
                 why = _finish_reason(reason, called=reader.called)
                 self._reasons[answer] = why
+                self._cut_short |= reason not in (FinishReason.STOP, FinishReason.LENGTH)
                 return self._note(Piece(answer, said, finish_reason=why))
             case Begun(prompt_tokens=count, cached_tokens=cached):
                 self.usage.prompt_tokens += count
@@ -94,6 +96,8 @@ class Reading:
             completion_tokens=self.usage.completion_tokens,
             finish=" ".join(self._reasons),
             text=texts[0] if len(texts) == 1 else sha256(b"".join(texts)).digest(),
+            cached_tokens=self.usage.cached_tokens,
+            cut_short=self._cut_short,
         )
 
     def _note(self, piece: Piece) -> Piece:

@@ -9,14 +9,8 @@ from hypothesis import strategies as st
 
 from attestation.evidence import EvidenceError
 from attestation.results.values import Value, decode_cbor, encode_cbor
-from sottovoce.receipts import (
-    NoTimeError,
-    ReceiptError,
-    ReceiptVerdict,
-    Subject,
-    decode_receipt,
-    judge,
-)
+from sottovoce.receipt_form import ReceiptError, decode_receipt
+from sottovoce.receipts import NoTimeError, ReceiptVerdict, Subject, judge
 from tests.fakes import hardware
 from tests.fakes.receipts import ANSWER, MINUTE, NONCE, REQUEST, TEXT, run
 from wire.receipt import TAG

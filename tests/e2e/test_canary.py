@@ -24,6 +24,9 @@ from deploy.search import (
 )
 from models.fetch import weights_path
 from models.manifest import find_manifest
+from sottovoce.chat import chat_request
+from sottovoce.receipted import Receipted
+from sottovoce.receipts import Subject, judge
 from sottovoce.session import TruncatedResponse
 from sottovoce.transport import ApiError, Connection, Turn
 from tests.conftest import Pair
@@ -104,7 +107,24 @@ def session_killed(pair: Pair, connection: Connection, prompt: str) -> str:
     return answer
 
 
-PATHS = (streamed, answered_whole, refused_parameter, invalid_json, unknown_path, too_long, left_early)
+def with_a_receipt(pair: Pair, connection: Connection, prompt: str) -> str:
+    asking = Receipted(connection, chat_request(MODEL, [Turn("user", prompt)], temperature=0, max_tokens=60))
+    answer = "".join(asking.texts())
+    kept = asking.kept(pair.policy)
+    assert judge(kept.receipt, kept.evidence, pair.policy, Subject(answer=answer.encode())).proven
+    return answer
+
+
+PATHS = (
+    streamed,
+    answered_whole,
+    with_a_receipt,
+    refused_parameter,
+    invalid_json,
+    unknown_path,
+    too_long,
+    left_early,
+)
 BREAKING_PATHS = (engine_killed, session_killed)
 
 

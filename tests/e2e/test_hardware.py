@@ -28,8 +28,8 @@ from models.manifest import find_manifest
 from sottovoce.chat import Turn, chat_request
 from sottovoce.one_time_keys import Assurance
 from sottovoce.opening import Start
+from sottovoce.receipt_form import decode_receipt
 from sottovoce.receipted import Receipted
-from sottovoce.receipts import decode_receipt
 from sottovoce.session import Content
 from sottovoce.transport import Connection
 from sottovoce.trust import choose_policy

@@ -6,20 +6,26 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
+from enclave.receipts import FROM_SESSION, REPEATABLE
 from sottovoce.chat import chat_request
 from sottovoce.httpx_adapter import client
+from sottovoce.receipt_form import decode_receipt, from_text, new_wish
 from sottovoce.receipted import Receipted
-from sottovoce.receipts import Subject, decode_receipt, from_text, judge
-from sottovoce.transport import ApiError, Connection
+from sottovoce.receipts import Subject, judge
+from sottovoce.transport import ApiError, Connection, Turn
 from tests.conftest import Pair
 from tests.e2e.test_answers import MODEL, QUESTION
 from wire.receipt import COMMENT, RECEIPT_FIELD
 from wire.shaping import Off
+
+WISH = new_wish(1_790_000_000.0)
+FULL = 14  # more than there are places on a small machine
 
 
 @pytest.fixture(scope="module")
@@ -50,20 +56,54 @@ def test_a_stream_brings_a_receipt_that_says_what_ran(pair: Pair, connection: Co
     assert sha256(decode_receipt(kept.receipt).public_key).digest() == enclave.claims.receipt_key
 
 
-def test_the_same_seed_gives_the_same_answer_alone_and_beside_others(pair: Pair) -> None:
-    unshaped = Connection(pair.url, pair.policy, shaping=Off())
+def text_digest(pair: Pair, content: bytes, connection: Connection | None = None) -> tuple[bytes, str]:
+    """What the receipt says of the answer's text under one and the same nonce, and whether it is repeatable.
 
-    def answer(seed: int) -> str:
-        asking = Receipted(unshaped, ask(seed))
-        text = "".join(asking.texts())
-        asking.kept(pair.policy)
-        return text
+    In a session of its own, unless a connection is given.
+    """
+    if connection is None:
+        with Connection(pair.url, pair.policy, shaping=Off()) as own:
+            return text_digest(pair, content, own)
+    with client(connection) as http:
+        headers = {RECEIPT_FIELD: WISH, "content-type": "application/json"}
+        answer = http.post(f"{pair.url}/v1/chat/completions", content=content, headers=headers).content
+    (comment,) = [event for event in answer.split(b"\n\n") if event.startswith(COMMENT)]
+    said = decode_receipt(from_text(comment.removeprefix(COMMENT).decode())).receipt
+    return said.text, said.repeatable
 
-    with unshaped, ThreadPoolExecutor(4) as threads:
-        alone = {seed: answer(seed) for seed in (3, 4)}
-        beside = list(threads.map(answer, (3, 4, 3, 5)))
-    assert alone[3] != alone[4]
-    assert beside[:3] == [alone[3], alone[4], alone[3]]
+
+def shaped(seed: int) -> bytes:
+    """A request for an answer of a certain shape."""
+    schema = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
+    form = {"type": "json_schema", "json_schema": {"name": "person", "schema": schema}}
+    return json.dumps(json.loads(ask(seed)) | {"response_format": form}).encode()
+
+
+@pytest.mark.parametrize(
+    "requests",
+    [(ask(3), ask(4)), (ask(3, 0.0), ask(4, 0.0)), (shaped(3), shaped(4))],
+    ids=["sampled", "likeliest", "of a shape"],
+)
+def test_the_same_request_has_the_same_receipt_alone_and_in_a_full_batch(
+    pair: Pair, requests: tuple[bytes, bytes]
+) -> None:
+    alone = [text_digest(pair, content) for content in requests]
+    crowd = [chat_request(MODEL, QUESTION, seed=seed, max_tokens=60) for seed in range(FULL)]
+    with ThreadPoolExecutor(FULL + 2) as threads:
+        others = [threads.submit(text_digest, pair, content) for content in crowd]
+        beside = list(threads.map(partial(text_digest, pair), requests))
+        assert len({other.result() for other in others}) > 1
+    assert beside == alone
+    assert {repeatable for _, repeatable in alone} == {REPEATABLE}
+    assert len(set(alone)) == (1 if b'"temperature": 0.0' in requests[0] else 2)
+
+
+def test_an_answer_that_goes_on_from_what_a_session_remembers_promises_no_repetition(pair: Pair) -> None:
+    question = [Turn("user", "Tell me the story of the ship that never left its harbour. " * 8)]
+    content = chat_request(MODEL, question, seed=1, temperature=0, max_tokens=8)
+    with Connection(pair.url, pair.policy, shaping=Off()) as connection:
+        said = [text_digest(pair, content, connection)[1] for _ in range(2)]
+    assert said == [REPEATABLE, FROM_SESSION]
 
 
 def test_programs_see_a_receipt_in_the_head_of_a_whole_answer(pair: Pair, connection: Connection) -> None:

@@ -13,7 +13,7 @@ from enclave.attester import Attested, Identity
 from enclave.engine.protocol import Sampling
 from enclave.receipts import Receipts
 from enclave.rotation import Published
-from sottovoce.receipts import from_text
+from sottovoce.receipt_form import from_text
 from tests.fakes import hardware
 from wire.receipt import ContentDigest, Wish
 
@@ -44,10 +44,15 @@ class Run:
         return hardware.evidence(claims=claims or self.claims).encode()
 
 
+def seed_bytes(seed: int) -> bytes:
+    """The private key of a start."""
+    return bytes([seed]) * 32
+
+
 @cache
 def run(seed: int = 1, *, model: bytes = hardware.MODEL) -> Run:
     """A start of the enclave; another seed is another start."""
-    key = Ed25519PrivateKey.from_private_bytes(bytes([seed]) * 32)
+    key = Ed25519PrivateKey.from_private_bytes(seed_bytes(seed))
     public = sha256(key.public_key().public_bytes_raw()).digest()
     claims = replace(hardware.CLAIMS, receipt_key=public, model=model)
     identity = Identity(

@@ -66,11 +66,13 @@ def test_the_client_loads_nothing_of_enclave_or_host() -> None:
     assert loaded.isdisjoint({"llama_cpp", "enclave", "host", "starlette", "uvicorn", "jinja2", "msgspec"})
 
 
-def test_the_enclave_installs_what_its_extra_names_and_cryptography() -> None:
+def test_the_enclave_installs_what_its_extra_names_and_cryptography_and_the_library() -> None:
     document = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     extra: dict[str, list[str]] = document["project"]["optional-dependencies"]
     groups: dict[str, list[str]] = document["dependency-groups"]
-    assert sorted(groups["enclave"]) == sorted(["cryptography>=50", *extra["enclave"]])
+    (library,) = locked("llama")
+    ours = ["cryptography>=50", library[0]]
+    assert sorted(groups["enclave"]) == sorted([*ours, *extra["enclave"]])
     assert sorted(groups["host"]) == sorted(extra["host"])
 
 
@@ -78,7 +80,7 @@ def test_every_locked_package_of_the_enclave_is_explained() -> None:
     text = (ROOT / "docs" / "trusted-base.md").read_text(encoding="utf-8")
     explained = {line.split("`")[1] for line in text.splitlines() if line.startswith("| `")}
     assert names("enclave")
-    assert names("enclave") - explained == set()
+    assert (names("enclave") | names("llama")) - explained == set()
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "requirements").glob("*.txt")), ids=lambda path: path.stem)

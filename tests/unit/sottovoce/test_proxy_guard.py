@@ -15,7 +15,7 @@ from sottovoce.files import UsageError
 from sottovoce.memory import ReleaseWarning
 from sottovoce.proxy_application import application
 from sottovoce.proxy_guard import Rules, is_local_name
-from sottovoce.proxy_options import Listen, check_exposure, parse_listen, read_token
+from sottovoce.proxy_settings import Listen, check_exposure, parse_listen, read_token
 from sottovoce.transport import Connection
 from tests.fakes import hardware
 from tests.fakes.courier import chunk_borders

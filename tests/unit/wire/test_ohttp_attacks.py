@@ -238,10 +238,11 @@ def test_last_marker_with_nothing_behind_is_truncated() -> None:
 def test_bytes_behind_the_last_chunk_are_refused() -> None:
     private_key, _, sealed = sealed_request()
     refuse_request(b"".join(sealed) + b"\0", private_key)
+
     # A second last chunk, sealed with the next nonce.
-    twice: Callable[[SenderContext], bytes] = lambda context: b"".join(  # noqa: E731
-        b"\0" + context.seal(b"", b"final") for _ in range(2)
-    )
+    def twice(context: SenderContext) -> bytes:
+        return b"".join(b"\0" + context.seal(b"", b"final") for _ in range(2))
+
     opener, body = crafted(twice)
     opener.receive(body)
     with pytest.raises(ohttp.OpenError):
