@@ -83,7 +83,7 @@ def check_report(text: str | None) -> None:
 def check_call(choice: Choice) -> None:
     """One call of the one tool, with arguments that fit."""
     assert choice.finish_reason == "tool_calls"
-    (call,) = choice.message.tool_calls or ()
+    (call,) = choice.message.tool_calls or list[ChatCompletionMessageFunctionToolCall]()
     assert isinstance(call, ChatCompletionMessageFunctionToolCall)
     assert call.function.name == "weather"
     check_report(call.function.arguments)
@@ -108,7 +108,7 @@ def test_tools_whole_and_streamed(program: openai.OpenAI) -> None:
     ) as stream:
         streamed = stream.get_final_completion()
     check_call(streamed.choices[0])
-    (called,), (again,) = (made.choices[0].message.tool_calls or () for made in (whole, streamed))
+    (called,), (again,) = (made.choices[0].message.tool_calls or list[ChatCompletionMessageFunctionToolCall]() for made in (whole, streamed))
     assert isinstance(called, ChatCompletionMessageFunctionToolCall)
     assert isinstance(again, ChatCompletionMessageFunctionToolCall)
     assert called.function.arguments == again.function.arguments
@@ -272,11 +272,11 @@ def test_curl_gets_the_enclaves_errors(
         case {"error": {"code": str(named)}}:
             assert named == code
         case _:
-            pytest.fail(f"no error of OpenAI's form: {document}")
+            pytest.fail(f"no error of OpenAI's form: {document!r}")
 
 
 def test_the_javascript_client_has_all_of_that(proxy: Proxy) -> None:
-    work = [
+    work: list[dict[str, object]] = [
         {"messages": QUESTION, "tools": [TOOL], "tool_choice": THIS_TOOL, "max_tokens": 100, "seed": 3},
         {"messages": QUESTION, "response_format": FORM, "max_tokens": 64, "seed": 1},
         {"input": SENTENCES},

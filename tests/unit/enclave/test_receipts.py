@@ -11,7 +11,7 @@ from sottovoce.receipt_form import MAX_WORDS, decode_receipt, from_text
 from tests.fakes.receipts import NONCE, REQUEST, run
 from wire.receipt import Wish
 
-WANTED = Wanted(PlainText("?"), Sampling(seed=1), 8)
+WANTED = Wanted((PlainText("?"),), Sampling(seed=1), 8)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_a_receipt_promises_no_more_than_the_engine_does(
 
 
 def test_one_choice_of_several_that_was_cut_short_is_enough() -> None:
-    reading = Reading(Wanted(PlainText("?"), Sampling(seed=1), 8, choices=2), 64)
+    reading = Reading(Wanted((PlainText("?"),), Sampling(seed=1), 8, choices=2), 64)
     reports = [Finished(0, FinishReason.DEADLINE, 2, 0), Finished(0, FinishReason.STOP, 2, 1)]
     for report in reports:
         reading.take(report)

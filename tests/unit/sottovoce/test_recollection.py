@@ -137,10 +137,14 @@ def test_a_memory_that_cannot_be_read_keeps_everything_here(host: Host, tmp_path
         connection.open()
 
 
+def nobody(_user: int) -> None:
+    raise KeyError
+
+
 def test_a_user_without_a_home_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_DATA_HOME")
     monkeypatch.delenv("HOME")
-    monkeypatch.setattr("pwd.getpwuid", lambda _: {}["nobody"])
+    monkeypatch.setattr("pwd.getpwuid", nobody)
     with pytest.raises(MemoryFileError, match="no home folder"):
         default_path()
 
