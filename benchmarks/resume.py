@@ -94,11 +94,11 @@ class Engine:
         start = time.perf_counter()
         recalled = self._memory.recall(IDENTITY, SESSION, 0.0)
         assert recalled is not None, "it was kept"
-        state = recalled.open_state()
+        opened = recalled.open_state()
         times.open.append(_since(start))
         start = time.perf_counter()
-        model.restore(0, state, length)
-        overwrite(state)
+        model.restore(0, opened, length)
+        overwrite(opened)
         times.restore.append(_since(start))
         if not np.array_equal(model.decode([token])[0], expected):
             raise SystemExit(f"after {length} tokens the logits are not the same")

@@ -169,7 +169,7 @@ class Model:
             raise EngineError("llama.cpp cannot save a sequence")
         return state
 
-    def restore(self, slot: int, state: bytearray, tokens: int) -> None:
+    def restore(self, slot: int, state: bytearray | memoryview, tokens: int) -> None:
         """Put keys and values of so many tokens into an empty slot; the state must come from `save`."""
         buffer = (ctypes.c_uint8 * len(state)).from_buffer(state)
         self._set_state(slot, buffer, len(state))

@@ -62,10 +62,14 @@ class Recalled:
     tokens: Tokens = field(repr=False)
     _snapshot: Snapshot
     _bound: bytes = field(repr=False)
+    _room: memoryview = field(repr=False)
 
-    def open_state(self) -> bytearray:
-        """Keys and values, to be overwritten by the caller. Raises SnapshotError."""
-        return _open(self._snapshot.key, STATE_NONCE, self._snapshot.state, self._bound)
+    def open_state(self) -> memoryview:
+        """Keys and values, to be overwritten by the caller before anything else is recalled.
+
+        Raises SnapshotError.
+        """
+        return _open(self._snapshot.key, STATE_NONCE, self._snapshot.state, self._bound, self._room)
 
 
 class SessionMemory:
@@ -76,6 +80,8 @@ class SessionMemory:
         self._binding, self._most_bytes = binding, most_bytes
         self.snapshots: OrderedDict[tuple[bytes, bytes], Snapshot] = OrderedDict()
         self._bytes = 0
+        # Every state is opened here: fresh memory for each would take longer than opening it.
+        self._room = bytearray()
 
     @property
     def size_bytes(self) -> int:
@@ -104,10 +110,14 @@ class SessionMemory:
         if snapshot is None:
             return None
         bound = self._bound(identity, session, snapshot.token_count)
-        tokens = np.frombuffer(_open(snapshot.key, TOKENS_NONCE, snapshot.tokens, bound), TOKEN)
+        plain = memoryview(bytearray(len(snapshot.tokens) - TAG_BYTES))
+        tokens = np.frombuffer(_open(snapshot.key, TOKENS_NONCE, snapshot.tokens, bound, plain), TOKEN)
         snapshot.used = now
         self.snapshots.move_to_end((identity, session))
-        return Recalled(tokens, snapshot, bound)
+        size = len(snapshot.state) - TAG_BYTES
+        if len(self._room) < size:
+            self._room = bytearray(size)
+        return Recalled(tokens, snapshot, bound, memoryview(self._room)[:size])
 
     def forget(self, identity: bytes, session: bytes) -> None:
         """Erase what is kept of a session; nothing where there is nothing."""
@@ -135,8 +145,7 @@ def _seal(key: bytearray, nonce: bytes, plain: bytearray | memoryview, bound: by
     return sealed
 
 
-def _open(key: bytearray, nonce: bytes, sealed: bytearray, bound: bytes) -> bytearray:
-    plain = bytearray(len(sealed) - TAG_BYTES)
+def _open(key: bytearray, nonce: bytes, sealed: bytearray, bound: bytes, plain: memoryview) -> memoryview:
     try:
         AESGCM(key).decrypt_into(nonce, sealed, bound, plain)
     except InvalidTag:

@@ -79,7 +79,7 @@ class Layout:
         return parts, place
 
 
-def overwrite(state: bytearray) -> None:
+def overwrite(state: bytearray | memoryview) -> None:
     """Fill with zeros in place, without making as many zeros first."""
     np.ndarray(len(state), np.uint8, state)[:] = 0
 

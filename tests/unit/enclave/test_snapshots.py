@@ -36,7 +36,7 @@ def test_a_session_gets_back_what_it_had() -> None:
     found = made.recall(ANNA, FIRST, 1.0)
     assert found is not None
     assert found.tokens.tolist() == [5, 6, 7]
-    assert (found.tokens.dtype, found.open_state()) == (np.dtype(np.int32), bytearray(b"keys and values"))
+    assert (found.tokens.dtype, bytes(found.open_state())) == (np.dtype(np.int32), b"keys and values")
     found.tokens[:] = 0  # whoever is done with them can overwrite them
 
 
