@@ -97,7 +97,7 @@ def judgement(
     `assurance` is that of the session, where there is one.
     """
     said = verdict.claims
-    document = {
+    document: dict[str, object] = {
         "verified": verdict.verified,
         "refused": verdict.refused,
         "simulated": verdict.simulated,
@@ -122,7 +122,7 @@ def judgement(
             for check in verdict.checks
         ],
     }
-    explained = {"event_log": [_register(item) for item in registers]} if registers else {}
+    explained: dict[str, object] = {"event_log": [_register(item) for item in registers]} if registers else {}
     return document | explained
 
 

@@ -17,6 +17,7 @@ import openai
 import pytest
 from openai.types import CreateEmbeddingResponse
 from openai.types.chat import (
+    ChatCompletion,
     ChatCompletionMessageFunctionToolCall,
     ChatCompletionMessageParam,
     ChatCompletionNamedToolChoiceParam,
@@ -83,7 +84,7 @@ def check_report(text: str | None) -> None:
 def check_call(choice: Choice) -> None:
     """One call of the one tool, with arguments that fit."""
     assert choice.finish_reason == "tool_calls"
-    (call,) = choice.message.tool_calls or ()
+    (call,) = choice.message.tool_calls or []
     assert isinstance(call, ChatCompletionMessageFunctionToolCall)
     assert call.function.name == "weather"
     check_report(call.function.arguments)
@@ -108,7 +109,8 @@ def test_tools_whole_and_streamed(program: openai.OpenAI) -> None:
     ) as stream:
         streamed = stream.get_final_completion()
     check_call(streamed.choices[0])
-    (called,), (again,) = (made.choices[0].message.tool_calls or () for made in (whole, streamed))
+    (called,) = whole.choices[0].message.tool_calls or []
+    (again,) = streamed.choices[0].message.tool_calls or []
     assert isinstance(called, ChatCompletionMessageFunctionToolCall)
     assert isinstance(again, ChatCompletionMessageFunctionToolCall)
     assert called.function.arguments == again.function.arguments
@@ -244,10 +246,10 @@ def test_curl_calls_tools_keeps_to_a_schema_and_embeds(proxy: Proxy) -> None:
     asked = {"model": MODEL, "messages": QUESTION, "max_tokens": 100, "seed": 3}
     status, made = curl(f"{proxy.api}/chat/completions", asked | {"tools": [TOOL], "tool_choice": THIS_TOOL})
     assert status == 200
-    check_call(openai.types.chat.ChatCompletion.model_validate(made).choices[0])
+    check_call(ChatCompletion.model_validate(made).choices[0])
     status, made = curl(f"{proxy.api}/chat/completions", asked | {"response_format": FORM})
     assert status == 200
-    check_report(openai.types.chat.ChatCompletion.model_validate(made).choices[0].message.content)
+    check_report(ChatCompletion.model_validate(made).choices[0].message.content)
     status, made = curl(f"{proxy.api}/embeddings", {"model": MODEL, "input": SENTENCES})
     assert status == 200
     check_vectors(CreateEmbeddingResponse.model_validate(made))
@@ -272,11 +274,11 @@ def test_curl_gets_the_enclaves_errors(
         case {"error": {"code": str(named)}}:
             assert named == code
         case _:
-            pytest.fail(f"no error of OpenAI's form: {document}")
+            pytest.fail(f"no error of OpenAI's form: {document!r}")
 
 
 def test_the_javascript_client_has_all_of_that(proxy: Proxy) -> None:
-    work = [
+    work: list[dict[str, object]] = [
         {"messages": QUESTION, "tools": [TOOL], "tool_choice": THIS_TOOL, "max_tokens": 100, "seed": 3},
         {"messages": QUESTION, "response_format": FORM, "max_tokens": 64, "seed": 1},
         {"input": SENTENCES},
