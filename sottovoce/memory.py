@@ -46,8 +46,8 @@ class Notice:
         """Whether it should stand out: all but that an address is new."""
         return self.kind is not Kind.FIRST
 
-    def __str__(self) -> str:  # type: ignore[explicit-override]  # Python 3.12 has it
-        """One line for a person."""
+    def line(self) -> str:
+        """It in one line for a person."""
         return f"WARNING, {self.kind.value}: {self.sentence}" if self.is_warning else self.sentence
 
 

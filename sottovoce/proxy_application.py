@@ -81,7 +81,9 @@ class Endpoint:
     async def status(self, _request: Request) -> Response:
         """The verdict for a program."""
         now = await to_thread.run_sync(state, self._connection)
-        judged = {"verified": False, "checks": []} if now.verdict is None else judgement(now.verdict)
+        judged: dict[str, object] = {"verified": False, "checks": []}
+        if now.verdict is not None:
+            judged = judgement(now.verdict)
         told = [{"kind": notice.kind.value, "sentence": notice.sentence} for notice in now.notices]
         assurance = None if now.assurance is None else now.assurance.value
         return JSONResponse(judged | {"assurance": assurance, "error": now.trouble, "notices": told})

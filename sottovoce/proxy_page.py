@@ -82,7 +82,7 @@ def page(url: str, endpoint: str, state: State, now: float) -> str:
 
 
 def _notice(notice: Notice) -> str:
-    return f'<p class="{"box care" if notice.is_warning else "note"}">{escape(str(notice))}</p>'
+    return f'<p class="{"box care" if notice.is_warning else "note"}">{escape(notice.line())}</p>'
 
 
 def _details(state: State, endpoint: str, now: float) -> str:

@@ -51,7 +51,7 @@ def add_actions(parser: argparse.ArgumentParser) -> None:
 def show_notice(_address: str, notice: Notice) -> None:
     """One line beside the answer; a warning stands out."""
     style = "bold yellow" if notice.is_warning else "dim"
-    terminal.notes.print(Text(terminal.printable(str(notice)), style))
+    terminal.notes.print(Text(terminal.printable(notice.line()), style))
 
 
 def run_list(arguments: argparse.Namespace) -> int:

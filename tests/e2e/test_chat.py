@@ -103,6 +103,7 @@ def test_a_person_talks_stops_edits_saves_and_verifies(pair: Pair, tmp_path: Pat
     with terminal(pair, tmp_path) as screen:
         screen.expect(f"SIMULATED, no protection.*{MODEL}.*L2")  # the line at the bottom
         screen.type("WRITE A VERY LONG STORY\x1b\rABOUT THE SEA.\r")
+        screen.expect(r"\.\.\.")  # from here on Ctrl-C is no key of the prompt
         screen.expect(r"[a-z]{3,} [a-z]{2,} [a-z]{2,}")  # lower case is not the question's
         screen.type("\x03")
         screen.expect(r"\(stopped\)")

@@ -17,6 +17,7 @@ import openai
 import pytest
 from openai.types import CreateEmbeddingResponse
 from openai.types.chat import (
+    ChatCompletion,
     ChatCompletionMessageFunctionToolCall,
     ChatCompletionMessageParam,
     ChatCompletionNamedToolChoiceParam,
@@ -83,7 +84,7 @@ def check_report(text: str | None) -> None:
 def check_call(choice: Choice) -> None:
     """One call of the one tool, with arguments that fit."""
     assert choice.finish_reason == "tool_calls"
-    (call,) = choice.message.tool_calls or list[ChatCompletionMessageFunctionToolCall]()
+    (call,) = choice.message.tool_calls or []
     assert isinstance(call, ChatCompletionMessageFunctionToolCall)
     assert call.function.name == "weather"
     check_report(call.function.arguments)
@@ -108,7 +109,8 @@ def test_tools_whole_and_streamed(program: openai.OpenAI) -> None:
     ) as stream:
         streamed = stream.get_final_completion()
     check_call(streamed.choices[0])
-    (called,), (again,) = (made.choices[0].message.tool_calls or list[ChatCompletionMessageFunctionToolCall]() for made in (whole, streamed))
+    (called,) = whole.choices[0].message.tool_calls or []
+    (again,) = streamed.choices[0].message.tool_calls or []
     assert isinstance(called, ChatCompletionMessageFunctionToolCall)
     assert isinstance(again, ChatCompletionMessageFunctionToolCall)
     assert called.function.arguments == again.function.arguments
@@ -244,10 +246,10 @@ def test_curl_calls_tools_keeps_to_a_schema_and_embeds(proxy: Proxy) -> None:
     asked = {"model": MODEL, "messages": QUESTION, "max_tokens": 100, "seed": 3}
     status, made = curl(f"{proxy.api}/chat/completions", asked | {"tools": [TOOL], "tool_choice": THIS_TOOL})
     assert status == 200
-    check_call(openai.types.chat.ChatCompletion.model_validate(made).choices[0])
+    check_call(ChatCompletion.model_validate(made).choices[0])
     status, made = curl(f"{proxy.api}/chat/completions", asked | {"response_format": FORM})
     assert status == 200
-    check_report(openai.types.chat.ChatCompletion.model_validate(made).choices[0].message.content)
+    check_report(ChatCompletion.model_validate(made).choices[0].message.content)
     status, made = curl(f"{proxy.api}/embeddings", {"model": MODEL, "input": SENTENCES})
     assert status == 200
     check_vectors(CreateEmbeddingResponse.model_validate(made))

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -15,6 +16,13 @@ from typing import TypeAlias
 import pytest
 
 SECONDS = 60.0
+# It wants its pipes as descriptors 3 and 4.
+AT_3_AND_4 = """
+import fcntl, os, sys
+read, write = (fcntl.fcntl(int(word), fcntl.F_DUPFD, 10) for word in sys.argv[1:3])
+os.dup2(read, 3), os.dup2(write, 4)
+os.execvp(sys.argv[3], sys.argv[3:])
+"""
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 Members: TypeAlias = dict[str, Json]
 
@@ -109,9 +117,9 @@ def browser(folder: Path) -> Generator[Page]:
         pytest.skip("Chromium is not installed, so the page is not looked at in a browser")
     (its_commands, commands), (events, its_events) = os.pipe(), os.pipe()
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe"]  # our own page alone
-    shell = ["sh", "-c", f'exec "$@" 3<&{its_commands} 4>&{its_events}', "sh"]
+    start = [sys.executable, "-I", "-c", AT_3_AND_4, str(its_commands), str(its_events)]
     process = subprocess.Popen(
-        [*shell, program, *options, f"--user-data-dir={folder}"],
+        [*start, program, *options, f"--user-data-dir={folder}"],
         pass_fds=(its_commands, its_events),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

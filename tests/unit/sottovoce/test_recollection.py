@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from attestation.verify import verify
+from attestation.verify import VerifiedEnclave, verify
 from sottovoce.failures import explain, failure_of
 from sottovoce.memory import Kind, Notice, PinnedError, ReleaseWarning, pin
 from sottovoce.memory_file import Memory, MemoryFileError, default_path
@@ -137,8 +137,9 @@ def test_a_memory_that_cannot_be_read_keeps_everything_here(host: Host, tmp_path
         connection.open()
 
 
-def nobody(_user: int) -> None:
-    raise KeyError
+def nobody(number: int) -> None:
+    """The users that there are."""
+    raise KeyError(number)
 
 
 def test_a_user_without_a_home_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,8 +152,8 @@ def test_a_user_without_a_home_is_told_so(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_host_that_shows_something_else_each_time_fills_no_memory() -> None:
     class Alternating:
-        def meet(self, *_: object) -> tuple[Notice, ...]:
-            return (Notice(Kind.SINGLED_OUT, "again"),)
+        def meet(self, address: str, enclave: VerifiedEnclave, now: int) -> tuple[Notice, ...]:
+            return (Notice(Kind.SINGLED_OUT, f"{address} {enclave.claims.epoch} {now}"),)
 
     alternating: Remembers = Alternating()
     recollection = Recollection(hardware.ORIGIN, alternating, Told())
