@@ -149,6 +149,13 @@ class Endorsements:
         # One who gives up leaves the others their answer.
         return await asyncio.shield(task)
 
+    async def end(self) -> None:
+        """Give up what is being asked: nothing may go on when the connections are closed."""
+        running = list(self._running.values())
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
     async def _snp(
         self, product: Product, signing_key: SigningKey, question: Request, leaf: bytes
     ) -> SnpEndorsements:
@@ -243,4 +250,8 @@ def young_seconds(request: Request, entry: Entry, expires_at: int | None) -> flo
 async def open_endorsements(settings: Settings, world: World) -> AsyncGenerator[Endorsements]:
     """Endorsements with connections of their own, until the end of the block. Raises OSError."""
     async with vendor_client(settings) as client:
-        yield Endorsements(settings, Fetcher(settings, client, world), world)
+        endorsements = Endorsements(settings, Fetcher(settings, client, world), world)
+        try:
+            yield endorsements
+        finally:
+            await endorsements.end()

@@ -164,6 +164,19 @@ def test_an_expired_list_is_of_no_use_any_more(vendors: Vendors, world: Clock, t
         asyncio.run(ask())
 
 
+def test_nothing_is_asked_any_more_when_the_connections_are_closed(vendors: Vendors, world: Clock) -> None:
+    async def leave() -> None:
+        async with open_endorsements(settings(vendors), world) as host:
+            asking = asyncio.ensure_future(host.get(LIST))
+            await asyncio.to_thread(vendors.wait_for, 1)
+        assert asyncio.all_tasks() <= {asyncio.current_task(), asking}
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+
+    vendors.hold = True
+    asyncio.run(leave())
+
+
 def test_an_expired_bundle_gives_way_to_the_vendor(vendors: Vendors, world: Clock, tmp_path: Path) -> None:
     (tmp_path / LIST.name).write_bytes(hardware.guest().crl)
 
