@@ -15,7 +15,7 @@ from benchmarks._load import Ours, Peer, Target
 from deploy.llama.peer import EXAMPLE, PROGRAM, peer_folder, peer_python
 from deploy.local import Place, enclave, free_port, host, running, vendor_folder
 from models.fetch import fetch
-from models.manifest import find_manifest
+from models.library import find_known
 from sottovoce.transport import Connection
 from sottovoce.trust import choose_policy
 from wire.shaping import parse_shaping
@@ -116,7 +116,7 @@ def bindings() -> list[str]:
 
 def weights(options: argparse.Namespace) -> str:
     """The file that all of them serve."""
-    return str(fetch(find_manifest(options.model)))
+    return str(fetch(find_known(options.model)))
 
 
 # How each is started, and what a request needs so that an answer has its length and nothing is remembered.

@@ -149,13 +149,13 @@ def show(rows: Rows) -> None:
 def main() -> int:
     """Measure, and print."""
     options = arguments()
+    others = [other for other in OTHERS if other not in options.without.split(",")]
     if not (peer_folder() / EXAMPLE).exists():
-        raise SystemExit("the servers to compare with are not built: run python -m deploy.llama.peer")
+        sys.stderr.write("ours alone: the others are not built; python -P -m deploy.llama.peer does it\n")
+        others = []
     with tempfile.TemporaryDirectory(prefix="sottovoce-benchmark-") as name, ExitStack() as stack:
         started = [stack.enter_context(ours(Path(name), options))]
-        for other in OTHERS:
-            if other not in options.without.split(","):
-                started.append(stack.enter_context(peer(other, Path(name), options)))
+        started += [stack.enter_context(peer(other, Path(name), options)) for other in others]
         before = cpu_seconds(started[0][1])
         rows = measure([target for target, _ in started], options)
         memory = {target.name: memory_mib(processes) for target, processes in started}

@@ -3,7 +3,8 @@
 
 Both sides run the same weights with the same library, threads, context, prompt and number of tokens, in
 alternation, so that a noisy machine disturbs both alike. The model alone is the engine's own loop in this
-process, without sandbox, socketpair, JSON, sealing, host and HTTP.
+process, without sandbox, socketpair, JSON, sealing, host and HTTP. Once without shaping, so that nothing but
+those is measured; once with it, as clients have it: frames of one size at a tick carry so much and no more.
 """
 
 import statistics
@@ -26,6 +27,7 @@ from models.fetch import fetch
 from models.manifest import find_manifest
 from sottovoce import transport
 from sottovoce.trust import choose_policy
+from wire.shaping import DEFAULT, Off, Shaping
 
 PROMPT = "Describe the sea to somebody who has never seen it, at length. This is question number {number}."
 TOKENS, CONTEXT_TOKENS, THREADS = 128, 2048, 1
@@ -88,14 +90,14 @@ class Direct:
         model.wipe(0)
 
 
-def run(rounds: int) -> tuple[list[Sample], list[Sample], float]:
+def run(rounds: int, shaping: Shaping) -> tuple[list[Sample], list[Sample], float]:
     """Alternate; the samples of both sides, and the seconds that verification took."""
     with tempfile.TemporaryDirectory(prefix="sottovoce-benchmark-") as name:
         port = free_port()
         place = Place(Path(name), vendor_folder(), port, f"http://localhost:{port}")
         with enclave(place, extra=ENGINE), host(place):
             policy = choose_policy(place.url, file=place.policy, simulated=True)
-            with transport.Connection(place.url, policy) as connection:
+            with transport.Connection(place.url, policy, shaping=shaping) as connection:
                 start = time.perf_counter()
                 connection.verify()
                 verification = time.perf_counter() - start
@@ -116,13 +118,18 @@ def alternate(
     return alone[1:], through[1:]
 
 
+def throughput(alone: list[Sample], through: list[Sample]) -> float:
+    """The median ratio of tokens per second."""
+    pairs = zip(alone, through, strict=True)
+    return statistics.median(there.tokens_per_second / here.tokens_per_second for here, there in pairs)
+
+
 def main() -> int:
     """Measure, and print."""
     options = report.arguments(__doc__ or "", rounds=8)
-    alone, through, verification = run(options.rounds)
-    ratio = statistics.median(
-        there.tokens_per_second / here.tokens_per_second for here, there in zip(alone, through, strict=True)
-    )
+    alone, through, verification = run(options.rounds, Off())
+    beside, framed, _ = run(options.rounds, DEFAULT)
+    ratio, shaped = throughput(alone, through), throughput(beside, framed)
     extra = statistics.median(
         (there.first_seconds - here.first_seconds) * 1000 for here, there in zip(alone, through, strict=True)
     )
@@ -132,18 +139,24 @@ def main() -> int:
             report.spread([sample.tokens_per_second for sample in samples]),
             report.spread([sample.first_seconds * 1000 for sample in samples]),
         ]
-        for name, samples in (("model alone", alone), ("through client, host, enclave", through))
+        for name, samples in (
+            ("model alone", alone),
+            ("through client, host, enclave", through),
+            ("the same, in frames at a tick", framed),
+        )
     ]
     title = f"{TOKENS} tokens, {THREADS} thread, {len(alone)} rounds: median (smallest to largest)"
     report.show(title, ["", "tokens/s", "first token, ms"], rows)
     report.console.print(
-        f"throughput ratio {ratio:.3f}, first token {extra:+.1f} ms, verified in {verification * 1000:.1f} ms"
+        f"throughput ratio {ratio:.3f}, in frames {shaped:.3f}; first token {extra:+.1f} ms, "
+        f"verified in {verification * 1000:.1f} ms"
     )
     if options.json:
         report.show_json(
             {
                 "benchmark": "overhead",
                 "throughput_ratio": round(ratio, 4),
+                "throughput_ratio_in_frames": round(shaped, 4),
                 "ttft_overhead_ms": round(extra, 2),
                 "verification_ms": round(verification * 1000, 2),
                 "tokens_per_second_direct": [round(sample.tokens_per_second, 2) for sample in alone],

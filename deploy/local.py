@@ -15,7 +15,8 @@ from pathlib import Path
 import httpx
 
 from models.fetch import fetch
-from models.manifest import find_manifest
+from models.library import find_known, manifest_folder
+from models.manifest import catalogue
 
 PYTHON = (sys.executable, "-P", "-m")
 DEFAULT_MODEL = "smollm2-135m-instruct"
@@ -107,6 +108,8 @@ def enclave_config(
 
     `settings` are more settings before its tables, `extra` more tables.
     """
+    own = f'manifest = "{manifest_folder() / place.model}.toml"'
+    model = f'name = "{place.model}"' if place.model in catalogue() else own
     simulated = f'kind = "simulated-sev-snp"\nfolder = "{place.vendor}"'
     return f"""\
 {settings}production = false
@@ -118,7 +121,7 @@ deployment = "local"
 {tee or simulated}
 
 [model]
-name = "{place.model}"
+{model}
 weights = "{weights}"
 
 {extra}"""
@@ -152,7 +155,7 @@ def enclave(
     program: tuple[str, ...] = ("enclave",),
 ) -> Generator[subprocess.Popen[bytes]]:
     """A running enclave. `program` is the module that runs it, with its arguments. Raises StartError."""
-    weights = fetch(find_manifest(place.model))
+    weights = fetch(find_known(place.model))
     text = enclave_config(place, weights, link=link, settings=settings, extra=extra, tee=tee)
     command = prepare_enclave(place, text, program)
     with running("the enclave", command, place.folder, place.enclave_log) as process:
