@@ -25,6 +25,7 @@ from enclave.engine.measure import cores
 
 # The servers in Python take so long that they take part where the comparison is asked for.
 PYTHON_PART = "uniform 16"
+PARTS = ("uniform", "ragged", "long")
 Rows = dict[str, dict[str, list[dict[str, float]]]]
 
 
@@ -35,8 +36,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="how often, 3 by default")
     parser.add_argument("--threads", type=int, default=cores(), metavar="N", help="of every server")
     parser.add_argument("--slots", type=int, default=32, metavar="N", help="of every server")
-    parser.add_argument("--streams", default="1,4,8,16,32", metavar="N,...", help="of the uniform part")
-    parser.add_argument("--parts", default="uniform,ragged,long", metavar="NAME,...")
+    parser.add_argument(
+        "--streams", type=counts, default="1,4,8,16,32", metavar="N,...", help="of the uniform part"
+    )
+    parser.add_argument("--parts", type=part_names, default=",".join(PARTS), metavar="NAME,...")
     parser.add_argument("--shaping", default="off", metavar="VALUE", help="of our answers, off by default")
     parser.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME", help="one of sottovoce-models list")
     parser.add_argument("--without", default="", metavar="NAME,...", help="leave out some of the others")
@@ -89,11 +92,24 @@ def measure(targets: list[Target], options: argparse.Namespace) -> Rows:
     return rows
 
 
+def counts(text: str) -> list[int]:
+    """Numbers of streams. Raises ValueError."""
+    return [int(word) for word in text.split(",")]
+
+
+def part_names(text: str) -> list[str]:
+    """Some of PARTS. Raises ArgumentTypeError."""
+    names = text.split(",")
+    if unknown := [name for name in names if name not in PARTS]:
+        raise argparse.ArgumentTypeError(f"no part {unknown[0]!r}; there are {', '.join(PARTS)}")
+    return names
+
+
 def parts(options: argparse.Namespace) -> list[str]:
     """The names of what is measured."""
-    uniform = [f"uniform {streams}" for streams in options.streams.split(",")]
+    uniform = [f"uniform {streams}" for streams in options.streams]
     names = {"uniform": uniform, "ragged": ["ragged 16"], "long": ["long"]}
-    return [part for name in options.parts.split(",") for part in names[name]]
+    return [part for name in options.parts for part in names[name]]
 
 
 def run_part(part: str, target: Target, seed: int) -> Run:
